@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data modules, keyed samples and resumable loaders."""
+
+from conjoin.core.data.datamodule import DataModule, Split
+from conjoin.core.data.keyed import CorruptSampleError, KeyedDataset, KeyedSampler, SampleKey
+from conjoin.core.data.loader import KeyedLoader
+
+__all__ = (
+    "CorruptSampleError",
+    "DataModule",
+    "KeyedDataset",
+    "KeyedLoader",
+    "KeyedSampler",
+    "SampleKey",
+    "Split",
+)

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base classes of systems."""
+
+from conjoin.core.methods.jepa import JEPA
+from conjoin.core.methods.joint_embedding import JointEmbedding, StepOutput
+
+__all__ = ("JEPA", "JointEmbedding", "StepOutput")
