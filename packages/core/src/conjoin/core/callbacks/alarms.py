@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that say, without labels, that a representation is dying.
+
+A rule looks at one measurement of the :class:`~conjoin.core.callbacks.RepresentationMonitor` and at
+the first one that is comparable with it, and answers with a sentence or with nothing.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+__all__ = ("Alarm", "FeatureStdCollapse", "LowContentShare", "NonFiniteLoss", "RankMeDrop", "Reading")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement.
+
+    Attributes:
+        step: Optimiser steps done.
+        rankme: Effective rank of the recent embeddings.
+        content_share: Of the targets, NaN if the method has none.
+        feature_std: Mean over features of the standard deviation of L2-normalised embeddings times
+            sqrt(D): 1 when they spread evenly, 0 when all are equal.
+        loss_is_finite: Whether every loss since the last measurement was.
+        comparable: Whether there were enough embeddings for ``rankme`` to be compared.
+    """
+
+    step: int
+    rankme: float
+    content_share: float
+    feature_std: float
+    loss_is_finite: bool
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class Alarm(ABC):
+    """A rule. It speaks once, after ``patience`` measurements in a row on which it held.
+
+    Attributes:
+        patience: How many.
+    """
+
+    patience: int = 2
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
+
+    @abstractmethod
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """What is wrong, in one sentence, or ``None``.
+
+        Args:
+            reading: The measurement.
+            reference: The run's first comparable measurement, ``None`` before there is one.
+        """
+
+
+@dataclass(frozen=True)
+class RankMeDrop(Alarm):
+    """RankMe has fallen below a fraction of its first comparable value."""
+
+    fraction: float = 0.25
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        if reference is None or not reading.comparable or reading.rankme >= self.fraction * reference.rankme:
+            return None
+        return (
+            f"RankMe is {reading.rankme:.1f}, below {self.fraction:g} of its value {reference.rankme:.1f} "
+            f"at step {reference.step}: the embedding is losing dimensions; lower the learning rate, "
+            "or strengthen what prevents collapse (EMA momentum, variance or covariance terms)"
+        )
+
+
+@dataclass(frozen=True)
+class LowContentShare(Alarm):
+    """The targets no longer differ between samples at the same position."""
+
+    patience: int = 3
+    threshold: float = 0.02
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        if math.isnan(reading.content_share) or reading.content_share >= self.threshold:
+            return None
+        return (
+            f"only {reading.content_share:.2g} of the targets' variance differs between samples at the "
+            f"same position (threshold {self.threshold:g}): the targets are functions of position, so the "
+            "loss can fall with nothing learned; use an initialisation in which content outweighs position "
+            "(larger patch embedding)"
+        )
+
+
+@dataclass(frozen=True)
+class FeatureStdCollapse(Alarm):
+    """All samples have nearly the same embedding."""
+
+    threshold: float = 1e-3
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        if reading.feature_std >= self.threshold:
+            return None
+        return (
+            f"embeddings of different samples are nearly equal (relative standard deviation "
+            f"{reading.feature_std:.2g}, threshold {self.threshold:g}): the representation has collapsed; "
+            "lower the learning rate or strengthen what prevents collapse"
+        )
+
+
+@dataclass(frozen=True)
+class NonFiniteLoss(Alarm):
+    """The loss was NaN or infinite."""
+
+    patience: int = 1
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        if reading.loss_is_finite:
+            return None
+        return "the loss became NaN or infinite: lower the learning rate, clip gradients, or train in float32"

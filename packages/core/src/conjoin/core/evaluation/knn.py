@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""k-nearest-neighbour classification of frozen features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from conjoin.core.evaluation.features import Features
+
+__all__ = ("KNNChoice", "Votes", "knn_probe")
+
+_CHUNK = 1 << 24  # similarities held at once
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The nearest neighbours of each query, nearest first.
+
+    Attributes:
+        similarity: (Q, k) cosine.
+        label: (Q, k) of the neighbours.
+    """
+
+    similarity: Tensor
+    label: Tensor
+
+    @classmethod
+    def of(cls, bank: Tensor, label: Tensor, queries: Tensor, k: int) -> "Votes":
+        """The ``k`` rows of ``bank`` (N, D), labelled ``label`` (N,), nearest to each query (Q, D)."""
+        k = min(k, len(bank))
+        bank = normalize(bank, dim=1)
+        chunks = queries.split(max(_CHUNK // len(bank), 1))  # type: ignore[no-untyped-call]
+        parts = [(normalize(chunk, dim=1) @ bank.T).topk(k, dim=1) for chunk in chunks]
+        similarity = torch.cat([part.values for part in parts])
+        return cls(similarity, label[torch.cat([part.indices for part in parts])])
+
+    def predict(self, k: int, temperature: float | None) -> Tensor:
+        """(Q,) classes by the vote of the nearest ``k``; ties go to the smaller class.
+
+        Args:
+            k: Voters.
+            temperature: Weight ``exp(similarity / temperature)`` per vote; ``None`` for one each.
+        """
+        label = self.label[:, :k]
+        similarity = self.similarity[:, :k]
+        # The nearest one's weight is 1: no overflow at small temperatures, and the same winner.
+        weight = torch.ones_like(similarity)
+        if temperature is not None:
+            weight = ((similarity - similarity[:, :1]) / temperature).exp()
+        ballot = similarity.new_zeros(len(label), int(self.label.max()) + 1)
+        return ballot.scatter_add_(1, label, weight).argmax(dim=1)
+
+
+@dataclass(frozen=True)
+class KNNChoice:
+    """What validation chose, and how well it did.
+
+    Attributes:
+        k: Neighbours.
+        temperature: Of the votes.
+        metric: ``"cosine"``, or ``"standardised"``: cosine after standardising each feature on the bank.
+        val: Accuracy on the validation split.
+        test: Accuracy on the test split.
+    """
+
+    k: int
+    temperature: float | None
+    metric: str
+    val: float
+    test: float
+
+
+def knn_probe(
+    train: Features,
+    val: Features,
+    test: Features,
+    *,
+    ks: Sequence[int] = (1, 5, 10, 20, 50),
+    temperatures: Sequence[float | None] = (None, 0.07, 0.2),
+    metrics: Sequence[Literal["cosine", "standardised"]] = ("cosine", "standardised"),
+) -> KNNChoice:
+    """Choose neighbours, temperature and metric on ``val``, then measure once on ``test``.
+
+    The first of several equally good choices wins; ``k`` above the size of the bank is skipped.
+    """
+    usable = [k for k in ks if k <= len(train)] or [len(train)]
+    best: KNNChoice | None = None
+    for metric in metrics:
+        mean = train.x.mean(0)
+        # A feature that is constant on the bank is left as it is: zero after centring.
+        std = train.x.std(0).nan_to_num()
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        sets = [part.x if metric == "cosine" else (part.x - mean) / std for part in (train, val, test)]
+        votes = Votes.of(sets[0], train.label, sets[1], max(usable))
+        found = best
+        for k in usable:
+            for temperature in temperatures:
+                score = accuracy(votes.predict(k, temperature), val.label)
+                if found is None or score > found.val:
+                    found = KNNChoice(k, temperature, metric, score, 0.0)
+        if found is not best and found is not None:
+            predicted = Votes.of(sets[0], train.label, sets[2], found.k).predict(found.k, found.temperature)
+            best = KNNChoice(found.k, found.temperature, metric, found.val, accuracy(predicted, test.label))
+    if best is None:
+        raise ValueError("knn_probe needs at least one k, one temperature and one metric")
+    return best
+
+
+def accuracy(predicted: Tensor, label: Tensor) -> float:
+    """Share of equal entries."""
+    return float((predicted == label).to(torch.float64).mean())
