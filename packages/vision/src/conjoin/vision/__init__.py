@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images for conjoin: encoders, data modules, systems and converters."""
+
+from conjoin.vision.data import (
+    CIFAR10,
+    CIFAR100,
+    Emoji,
+    Fashion,
+    FashionMNIST,
+    ImageFolder,
+    ImageNet,
+    ScatteredFashion,
+)
+from conjoin.vision.encoders import (
+    TimmEncoder,
+    ViT,
+    vit_base,
+    vit_giant,
+    vit_huge,
+    vit_large,
+    vit_small,
+    vit_tiny,
+)
+from conjoin.vision.methods import IJEPA
+
+__all__ = (
+    "CIFAR10",
+    "CIFAR100",
+    "IJEPA",
+    "Emoji",
+    "Fashion",
+    "FashionMNIST",
+    "ImageFolder",
+    "ImageNet",
+    "ScatteredFashion",
+    "TimmEncoder",
+    "ViT",
+    "vit_base",
+    "vit_giant",
+    "vit_huge",
+    "vit_large",
+    "vit_small",
+    "vit_tiny",
+)

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to one picture in training and in evaluation, and normalisation of a whole batch."""
+
+from conjoin.vision.transforms.crops import EvalCrop, TrainCrop
+from conjoin.vision.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, denormalize, normalize
+
+__all__ = ("IMAGENET_MEAN", "IMAGENET_STD", "EvalCrop", "TrainCrop", "denormalize", "normalize")
