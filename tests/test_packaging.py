@@ -27,6 +27,7 @@ CORE_NEEDS = {
     "jsonargparse",
     "safetensors",
     "rich",
+    "pyyaml",
 }
 
 

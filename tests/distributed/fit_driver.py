@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit the tiny system of the integration tests: ``fit_driver.py FOLDER one|ddp|fsdp|fsdp-sharded``.
 
-Lightning starts the second process of a strategy by running this script again. Rank 0 writes ``losses.json`` and
-(where the strategy writes one file) ``last.ckpt``; a sharded checkpoint is the folder ``last.ckpt``.
+Lightning starts the second process of a strategy by running this script again. Rank 0 writes
+``losses.json`` and (where the strategy writes one file) ``last.ckpt``; a sharded checkpoint is the folder
+``last.ckpt``.
 """
 
 import json

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kill a run with SIGKILL again and again, go on from its last checkpoint, compare with a run left alone.
 
-``python resume_driver.py FOLDER WORKERS ACCUMULATE KILLS``: a process that imports once and forks for every run
-(a killed child costs no second import). Prints a line per mismatch, and "identical" if there is none.
+``python resume_driver.py FOLDER WORKERS ACCUMULATE KILLS``: a process that imports once and forks for every
+run (a killed child costs no second import). Prints a line per mismatch, and "identical" if there is none.
 """
 
 import math
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+
 from conjoin.core.checkpoint_io import SaveLast, load
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -45,7 +46,8 @@ class Kill(pl.Callback):
 def run(folder, workers, accumulate, kill=None):
     torch.set_num_threads(1)
     callbacks = [*tiny.monitors(), SaveLast(every_n_steps=1), *([kill] if kill else [])]
-    trainer = tiny.trainer(folder, callbacks=callbacks, accumulate_grad_batches=accumulate, enable_checkpointing=True)
+    options = {"accumulate_grad_batches": accumulate, "enable_checkpointing": True}
+    trainer = tiny.trainer(folder, callbacks=callbacks, **options)
     last = Path(folder) / "checkpoints" / "last.ckpt"
     data = tiny.TinyData(batch_size=8, num_workers=workers)
     trainer.fit(tiny.TinyJEPA(), data, ckpt_path=last if last.exists() else None)

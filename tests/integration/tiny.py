@@ -3,13 +3,14 @@
 
 import lightning.pytorch as pl
 import torch
+from torch import nn
+
 from conjoin.core import JEPA
 from conjoin.core.callbacks import OnlineKNN, OnlineProbe, RepresentationMonitor
 from conjoin.core.data import DataModule
 from conjoin.core.masking import MultiBlockMask
 from conjoin.core.nn import Predictor, Transformer, gather_tokens, sincos_positions
 from conjoin.core.optim import Optim
-from torch import nn
 
 
 class TinyEncoder(nn.Module):

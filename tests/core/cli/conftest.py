@@ -40,3 +40,12 @@ def conjoin(capsys):
         return code, out.out, out.err
 
     return call
+
+
+@pytest.fixture
+def run(folder):
+    """The folder of a finished run of the toy."""
+    from conjoin.core.cli.lightning import ConjoinCLI
+
+    ConjoinCLI("fit", ["--config", "toy-small.yaml"])
+    return folder / "runs" / "toy-small" / "version_0"

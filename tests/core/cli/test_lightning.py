@@ -162,3 +162,8 @@ def test_a_generic_system_built_by_the_command_line_can_be_rebuilt(folder, conjo
     model = load_model(folder / "runs" / "toy-small" / "version_0" / "checkpoints" / "last.ckpt")
     assert model.encoder.embed_dim == 3
     assert conjoin("test")[0] == 0
+
+
+def test_predict_sees_every_sample_once(run, conjoin):
+    code, _, err = conjoin("predict")
+    assert code == 0, err

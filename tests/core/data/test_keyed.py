@@ -127,12 +127,15 @@ def test_corrupt_samples_are_named_and_replaced():
 def test_too_many_corrupt_samples_stop_the_run():
     data = KeyedDataset(Numbers(broken=range(5)), max_corrupt=3)
     with (
-        pytest.warns(UserWarning),
+        pytest.warns(UserWarning, match="Skipped an unreadable sample"),
         pytest.raises(RuntimeError, match=r"max_corrupt=3.*number 3 is unreadable"),
     ):
         data[SampleKey(0, 0)]
 
 
 def test_nothing_readable():
-    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="No sample"):
+    with (
+        pytest.warns(UserWarning, match="Skipped an unreadable sample"),
+        pytest.raises(RuntimeError, match="No sample"),
+    ):
         KeyedDataset(Numbers(size=2, broken=[0, 1]))[0]

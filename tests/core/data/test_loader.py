@@ -55,3 +55,11 @@ def test_length_is_that_of_a_whole_epoch():
     resumed = loader()
     resumed.load_state_dict({"epoch": 1, "received": 3})
     assert len(resumed) == 5
+
+
+def test_a_foreign_sampler_hands_out_epoch_zero():
+    """``Trainer.predict`` replaces the sampler by one over bare indices."""
+    data = KeyedDataset([torch.tensor(float(i)) for i in range(6)])
+    batches = list(KeyedLoader(data, batch_size=4))
+    assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(6))
+    assert torch.cat([batch["epoch"] for batch in batches]).tolist() == [0] * 6

@@ -43,7 +43,5 @@ def test_a_folder_that_may_not_be_listed(tmp_path):
 
 def test_many_lonely_classes_are_shortened():
     names = [f"c{n}" for n in range(9)]
-    with pytest.warns(
-        UserWarning, match=r"8 class\(es\) of x .* only \(c0, .*, c4 and 3 more\)"
-    ):
+    with pytest.warns(UserWarning, match=r"8 class\(es\) of x .* only \(c0, .*, c4 and 3 more\)"):
         warn_lonely(np.array([*range(9), 8]), names, Path("x"))

@@ -8,6 +8,7 @@ file system the goal is the old file or the whole new one at every moment.
 import contextlib
 import os
 import pickle
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,12 +80,14 @@ def load(path: str | Path | IO[bytes], *, map_location: Any = "cpu", trust: bool
         path: A file written by ``torch.save``, or an open binary file. Large files are mapped into
             memory, not read.
         map_location: As in ``torch.load``.
-        trust: Unpickle whatever the file holds. Only for files of your own.
+        trust: Unpickle whatever the file holds. Only for files of your own. Sharded checkpoints (folders) need it.
 
     Raises:
         CheckpointError: If the file is missing, damaged, not a checkpoint, or wants to run code.
     """
     mapped = False
+    if isinstance(path, str | Path) and is_sharded(Path(path)):
+        return _load_sharded(Path(path), map_location, trust)
     if isinstance(path, str | Path):
         _check_file(Path(path))
         mapped = zipfile.is_zipfile(path) and map_location == "cpu"
@@ -104,15 +107,36 @@ def load(path: str | Path | IO[bytes], *, map_location: Any = "cpu", trust: bool
     return content
 
 
+def is_sharded(path: Path) -> bool:
+    """Whether ``path`` is a folder that Lightning's sharding strategies wrote, one file per rank."""
+    return (path / "meta.pt").is_file() and (path / ".metadata").is_file()
+
+
+def _load_sharded(path: Path, map_location: Any, trust: bool) -> dict[str, Any]:
+    """Put the shards of a folder together in this one process."""
+    if not trust:
+        raise CheckpointError(
+            f"{path} is a sharded checkpoint, whose index is a pickle and could run code when opened, so it was "
+            "refused; if you trust its source, load it with trust=True"
+        )
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.pt"
+        dcp_to_torch_save(path, whole)
+        content: dict[str, Any] = torch.load(whole, map_location=map_location, weights_only=True)
+    optimizers = sorted(name for name in content if name.startswith("optimizer_"))
+    content["optimizer_states"] = [content.pop(name) for name in optimizers]
+    content.update(torch.load(path / "meta.pt", map_location=map_location, weights_only=True))
+    return content
+
+
 def _check_file(path: Path) -> None:
     """Raise for what can be told without unpickling: missing, a folder, empty, cut short."""
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint at {path}")
     if path.is_dir():
-        raise CheckpointError(
-            f"{path} is a folder: a sharded checkpoint is made one file by "
-            f"`python -m lightning.pytorch.utilities.consolidate_checkpoint {path}`"
-        )
+        raise CheckpointError(f"{path} is a folder, and not a sharded checkpoint: it holds no meta.pt")
     try:
         with path.open("rb") as file:
             start = file.read(4)

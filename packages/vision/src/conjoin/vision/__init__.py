@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images for conjoin: encoders, data modules, systems and converters."""
 
+from conjoin.vision.convert.commands import CONVERTERS
 from conjoin.vision.data import (
     CIFAR10,
     CIFAR100,
@@ -26,6 +27,7 @@ from conjoin.vision.methods import IJEPA
 __all__ = (
     "CIFAR10",
     "CIFAR100",
+    "CONVERTERS",
     "IJEPA",
     "Emoji",
     "Fashion",

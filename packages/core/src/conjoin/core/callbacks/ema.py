@@ -5,9 +5,10 @@ After optimiser step :math:`i = 0, 1, \dots` every float parameter of the teache
 
 .. math:: \bar\theta \leftarrow m_i \bar\theta + (1 - m_i)\, \theta .
 
-The teacher is a submodule of the system: it is in the checkpoint, moves with the system, and is sharded with it.
-The update happens once per *optimiser* step, found by a change of ``trainer.global_step``, so gradient accumulation,
-``max_steps`` and resume need no special care. The momentum is a function of the step, not a counter.
+The teacher is a submodule of the system: it is in the checkpoint, moves with the system, and is sharded
+with it. The update happens once per *optimiser* step, found by a change of ``trainer.global_step``, so
+gradient accumulation, ``max_steps`` and resume need no special care. The momentum is a function of the
+step, not a counter.
 """
 
 from collections.abc import Callable
@@ -31,8 +32,8 @@ class EMATeacher(Callback):
         momentum: Step (from 0) to momentum in [0, 1].
         student: Attribute path of the student in the module.
         teacher: Attribute path of the teacher; same architecture, frozen, sharing no parameter.
-        buffers: What happens to float buffers: ``"copy"`` them from the student, or ``"average"`` them. Integer and
-            boolean buffers are always copied.
+        buffers: What happens to float buffers: ``"copy"`` them from the student, or ``"average"`` them.
+            Integer and boolean buffers are always copied.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class EMATeacher(Callback):
         }
         if any(id(p) in optimised for p in teacher.parameters()):
             raise ValueError(
-                f"Parameters of {self.teacher!r} are in the optimiser; a teacher is moved by its average alone. "
-                "Leave frozen parameters out of configure_optimizers."
+                f"Parameters of {self.teacher!r} are in the optimiser; a teacher is moved by its average "
+                "alone. Leave frozen parameters out of configure_optimizers."
             )
 
     @override

@@ -11,13 +11,16 @@ __all__ = ("run",)
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
-    """``conjoin report [RUN] [--out page.html]``."""
+    """``conjoin report [RUN] [--out page.html] [--checkpoint step=100.ckpt]``."""
     parser = argparse.ArgumentParser(
         f"conjoin {command}", description="Write one self-contained HTML page about a run."
     )
     parser.add_argument("run", nargs="?", default="last", help="the run's folder; the newest run if left out")
     parser.add_argument(
         "--out", type=Path, help="where to put the page; report.html in the run's folder if left out"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="another checkpoint than checkpoints/last.ckpt of the run"
     )
     given = parser.parse_args(arguments)
 
@@ -29,10 +32,4 @@ def run(command: str, arguments: Sequence[str]) -> None:
     if folder is None or not folder.is_dir():
         raise UserError(f"There is no run folder {given.run}")
     plugins.load()
-    page = write_report(folder)
-    if given.out and given.out.resolve() != page.resolve():
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_bytes(page.read_bytes())
-        page.unlink()
-        page = given.out
-    print(page)
+    print(write_report(folder, given.out, checkpoint=given.checkpoint))

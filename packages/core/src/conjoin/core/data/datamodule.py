@@ -4,7 +4,7 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -23,8 +23,8 @@ class DataModule(LightningDataModule):
     """Keyed, resumable loaders over the splits of a data set.
 
     A subclass writes :meth:`build`. It may set ``train_transform`` and ``eval_transform`` (callables on one
-    sample's ``x``), override :meth:`batch_transform` (vectorised, after the batch has moved to the device), and set
-    ``num_classes`` and ``class_names``.
+    sample's ``x``), override :meth:`batch_transform` (vectorised, after the batch has moved to the device),
+    and set ``num_classes`` and ``class_names``.
 
     Args:
         batch_size: Samples per batch and process.
@@ -69,7 +69,7 @@ class DataModule(LightningDataModule):
         """
 
     def batch_transform(self, batch: dict[str, Any], train: bool) -> dict[str, Any]:
-        """Change a whole batch on its device; draw from keys made of ``batch["index"]`` and ``batch["epoch"]``."""
+        """Change a whole batch on its device; draw from keys of ``batch["index"]`` and ``batch["epoch"]``."""
         return batch
 
     def dataset(self, split: Split) -> Dataset[Any]:
@@ -141,9 +141,7 @@ class DataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Lightning's hook: apply :meth:`batch_transform` on the device."""
-        return self.batch_transform(
-            batch, train=cast(bool, self.trainer is not None and self.trainer.training)
-        )
+        return self.batch_transform(batch, train=self.trainer is not None and self.trainer.training)
 
 
 def _one_thread(worker: int) -> None:

@@ -22,7 +22,7 @@ __all__ = ("CorruptSampleError", "KeyedDataset", "KeyedSampler", "SampleKey")
 class SampleKey(NamedTuple):
     """Position in the data set and epoch of the draw (0 for evaluation)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a key
     epoch: int
 
 
@@ -45,8 +45,8 @@ class KeyedSampler(DistributedSampler[Any]):
         seed: The run's seed.
         shuffle: A new keyed permutation per epoch; otherwise ascending order.
         drop_last: Drop the incomplete global batch. Otherwise the last rows are shared out as evenly as
-            possible; where a rank would get fewer rows than another, samples repeat from the start of the order
-            so that all ranks take the same number of steps.
+            possible; where a rank would get fewer rows than another, samples repeat from the start of the
+            order so that all ranks take the same number of steps.
         num_replicas: World size.
         rank: This process.
         evaluation: Hand out epoch 0 whatever the epoch is, so that the draws of evaluation never change.
@@ -113,7 +113,7 @@ class KeyedSampler(DistributedSampler[Any]):
         key = torch.tensor([random.key(self.seed, "order", epoch)])
         return cast("list[int]", random.permutation(key, self.size)[0].tolist())
 
-    def __iter__(self) -> Iterator[SampleKey]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[SampleKey]:
         order = self.order(self.epoch)
         draw = 0 if self.evaluation else self.epoch
         step = self.global_batch_size
@@ -137,8 +137,8 @@ class KeyedDataset(Dataset[dict[str, Any]]):
 
     Args:
         base: Map-style data set; an item is a dictionary, a tuple ``(x, label)``, or ``x`` alone.
-        transform: Applied to the sample's ``x``, under global generators seeded by (seed, epoch, index), so any
-            transform that draws from Python's, NumPy's or torch's global CPU generator is reproducible.
+        transform: Applied to the sample's ``x``, under global generators seeded by (seed, epoch, index), so
+            any transform that draws from Python's, NumPy's or torch's global CPU generator is reproducible.
         seed: The run's seed.
         max_corrupt: How many unreadable samples (:class:`CorruptSampleError`) a process may skip; one more
             raises. A skipped sample is replaced by the next readable one.
@@ -187,8 +187,8 @@ class KeyedDataset(Dataset[dict[str, Any]]):
                 )
                 if len(self._corrupt) > self.max_corrupt:
                     raise RuntimeError(
-                        f"More than max_corrupt={self.max_corrupt} samples cannot be read, the last being: {error} "
-                        "Repair the data or raise max_corrupt."
+                        f"More than max_corrupt={self.max_corrupt} samples cannot be read, the last being: "
+                        f"{error} Repair the data or raise max_corrupt."
                     ) from error
         raise RuntimeError("No sample of the data set can be read.")
 

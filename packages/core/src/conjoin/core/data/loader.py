@@ -15,8 +15,8 @@ class KeyedLoader(DataLoader[Any]):
     """A :class:`torch.utils.data.DataLoader` over a :class:`KeyedSampler` that resumes inside an epoch.
 
     Lightning stores the state of a loader that has ``state_dict``/``load_state_dict`` in each checkpoint.
-    The state counts the batches that training has *received*, not those that worker processes have prepared, so
-    it does not depend on the number of workers.
+    The state counts the batches that training has *received*, not those that worker processes have
+    prepared, so it does not depend on the number of workers.
     """
 
     sampler: KeyedSampler
@@ -28,6 +28,9 @@ class KeyedLoader(DataLoader[Any]):
         self._resume: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if not isinstance(self.sampler, KeyedSampler):
+            # Trainer.predict puts its own in place, over bare indices: each sample once, the draws of epoch 0.
+            return super().__iter__()
         # Lightning makes the first iterator of a resumed run before it tells the sampler the epoch.
         start = 0
         if self._resume is not None:
@@ -47,6 +50,6 @@ class KeyedLoader(DataLoader[Any]):
         return {"epoch": self._epoch, "received": self._received}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Make the next iterator start where the saved one stopped (at the next epoch, if it was exhausted)."""
+        """Make the next iterator start where the saved one stopped, or at the next epoch if it was done."""
         epoch, received = state["epoch"], state["received"]
         self._resume = (epoch + 1, 0) if received >= self.sampler.num_batches else (epoch, received)

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from conjoin.core import random
-from conjoin.core.evaluation.features import Features
-from conjoin.core.evaluation.knn import accuracy
+from conjoin.core.evaluation.features import Features, accuracy
 from conjoin.core.nn import AttentivePool
 
 __all__ = ("AttentiveChoice", "AttentiveClassifier", "attentive_probe")

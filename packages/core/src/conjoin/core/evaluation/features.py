@@ -12,7 +12,7 @@ from torch import Tensor
 from conjoin.core import distributed
 from conjoin.core.evaluation.progress import steps
 
-__all__ = ("Embedder", "Features", "extract", "raw_input")
+__all__ = ("Embedder", "Features", "accuracy", "extract", "raw_input")
 
 Batch = Mapping[str, Any]
 
@@ -142,3 +142,8 @@ def frozen(source: object) -> Iterator[None]:
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
+
+
+def accuracy(predicted: Tensor, label: Tensor) -> float:
+    """Share of equal entries."""
+    return float((predicted == label).to(torch.float64).mean())

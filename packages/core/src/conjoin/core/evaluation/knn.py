@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """k-nearest-neighbour classification of frozen features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +9,29 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from conjoin.core.evaluation.features import Features
+from conjoin.core.evaluation.features import Features, accuracy
+from conjoin.core.evaluation.linear import principal_axes, standardiser
 
-__all__ = ("KNNChoice", "Votes", "knn_probe")
+__all__ = ("KNNChoice", "Space", "Votes", "knn_probe", "knn_spaces")
 
 _CHUNK = 1 << 24  # similarities held at once
+WHITENED_AXES = 64  # the rest is noise at the sizes that neighbours are sought in
+
+Metric = Literal["cosine", "centred", "standardised", "whitened"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """An affine map of features: minus ``mean`` (D,), over ``std`` (D,), times ``axes`` (D, R) if given."""
+
+    mean: Tensor
+    std: Tensor
+    axes: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, D) to (N, D) or (N, R)."""
+        x = (x - self.mean) / self.std
+        return x if self.axes is None else x @ self.axes
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,9 @@ class KNNChoice:
     Attributes:
         k: Neighbours.
         temperature: Of the votes.
-        metric: ``"cosine"``, or ``"standardised"``: cosine after standardising each feature on the bank.
+        metric: ``"cosine"``; ``"centred"`` or ``"standardised"``: cosine after removing each feature's
+            mean, or mean and scale; ``"whitened"``: cosine in the leading principal axes, each scaled to
+            unit variance.
         val: Accuracy on the validation split.
         test: Accuracy on the test split.
     """
@@ -79,22 +99,27 @@ def knn_probe(
     val: Features,
     test: Features,
     *,
+    spaces: Mapping[Metric, Space] | None = None,
     ks: Sequence[int] = (1, 5, 10, 20, 50),
     temperatures: Sequence[float | None] = (None, 0.07, 0.2),
-    metrics: Sequence[Literal["cosine", "standardised"]] = ("cosine", "standardised"),
 ) -> KNNChoice:
     """Choose neighbours, temperature and metric on ``val``, then measure once on ``test``.
 
     The first of several equally good choices wins; ``k`` above the size of the bank is skipped.
+
+    Args:
+        train: The labelled bank.
+        val: For the choice.
+        test: For the number.
+        spaces: What :func:`knn_spaces` found, usually on more features than have labels; the bank's own
+            if not given.
+        ks: Neighbours to try.
+        temperatures: Of the votes; None for one vote each.
     """
     usable = [k for k in ks if k <= len(train)] or [len(train)]
     best: KNNChoice | None = None
-    for metric in metrics:
-        mean = train.x.mean(0)
-        # A feature that is constant on the bank is left as it is: zero after centring.
-        std = train.x.std(0).nan_to_num()
-        std = torch.where(std > 0, std, torch.ones_like(std))
-        sets = [part.x if metric == "cosine" else (part.x - mean) / std for part in (train, val, test)]
+    for metric, place in (knn_spaces(train.x) if spaces is None else spaces).items():
+        sets = [place(part.x) for part in (train, val, test)]
         votes = Votes.of(sets[0], train.label, sets[1], max(usable))
         found = best
         for k in usable:
@@ -106,10 +131,19 @@ def knn_probe(
             predicted = Votes.of(sets[0], train.label, sets[2], found.k).predict(found.k, found.temperature)
             best = KNNChoice(found.k, found.temperature, metric, found.val, accuracy(predicted, test.label))
     if best is None:
-        raise ValueError("knn_probe needs at least one k, one temperature and one metric")
+        raise ValueError("knn_probe needs at least one k, one temperature and one space")
     return best
 
 
-def accuracy(predicted: Tensor, label: Tensor) -> float:
-    """Share of equal entries."""
-    return float((predicted == label).to(torch.float64).mean())
+def knn_spaces(pool: Tensor) -> dict[Metric, Space]:
+    """The spaces in which neighbours are sought, from features (N, D) without labels."""
+    mean, std = standardiser(pool)
+    coordinates, axes = principal_axes((pool - mean) / std)
+    scale = coordinates[:, :WHITENED_AXES].square().mean(0).sqrt()
+    ones = torch.ones_like(std)
+    return {
+        "cosine": Space(torch.zeros_like(mean), ones),
+        "centred": Space(mean, ones),
+        "standardised": Space(mean, std),
+        "whitened": Space(mean, std, (axes[:WHITENED_AXES] / scale.unsqueeze(1)).T),
+    }

@@ -6,7 +6,7 @@ transform; probes fitted on (part of) train; every choice made on validation; te
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,7 +17,7 @@ from conjoin.core import distributed
 from conjoin.core.evaluation.attentive import attentive_probe
 from conjoin.core.evaluation.budgets import draw_labels
 from conjoin.core.evaluation.features import Features, extract, frozen, raw_input
-from conjoin.core.evaluation.knn import knn_probe
+from conjoin.core.evaluation.knn import Metric, Space, knn_probe, knn_spaces
 from conjoin.core.evaluation.linear import linear_probe
 from conjoin.core.evaluation.progress import steps
 from conjoin.core.evaluation.table import Row, Table
@@ -141,9 +141,10 @@ def _evaluate_source(
             for budget in budgets
             if _fits(splits.train.label, budget)
         ]
+        spaces = knn_spaces(splits.train.x) if "knn" in probe_names else {}
         for probe, budget in steps(jobs, f"probing {source.name}", progress):
             scores = [
-                _score(probe, splits, budget, classes, seed, draw, device)
+                _score(probe, splits, budget, classes, spaces, seed, draw, device)
                 for draw in range(draws if budget else 1)
             ]
             for split, values in zip(("val", "test"), zip(*scores, strict=True), strict=True):
@@ -176,6 +177,7 @@ def _score(
     splits: _Splits,
     budget: int | None,
     classes: int,
+    spaces: Mapping[Metric, Space],
     seed: int,
     draw: int,
     device: torch.device,
@@ -188,7 +190,7 @@ def _score(
     if probe == "linear":
         choice = linear_probe(train, splits.val, splits.test, classes=classes)
     elif probe == "knn":
-        choice = knn_probe(train, splits.val, splits.test)
+        choice = knn_probe(train, splits.val, splits.test, spaces=spaces)
     else:
         with torch.enable_grad():
             choice = attentive_probe(

@@ -2,9 +2,9 @@
 """The joint-embedding predictive architecture as a template of four questions.
 
 What is visible and what is to be predicted? (:meth:`JEPA.partition`) What does the context say?
-(:meth:`JEPA.encode_context`) In which representation are targets given? (:meth:`JEPA.encode_targets`) What is
-predicted? (:meth:`JEPA.predict`) The objective then compares the last two. A system replaces the answers in which
-it differs, and nothing else.
+(:meth:`JEPA.encode_context`) In which representation are targets given? (:meth:`JEPA.encode_targets`)
+What is predicted? (:meth:`JEPA.predict`) The objective then compares the last two. A system replaces the
+answers in which it differs, and nothing else.
 """
 
 import copy
@@ -75,8 +75,13 @@ class JEPA(JointEmbedding):
         return self.masks(self.grid, self.sample_keys(batch, "mask"), self.step_key("mask")).to(self.device)
 
     def encode_context(self, batch: dict[str, Any], masks: Masks) -> Tensor:
-        """Features (B, Kc, D) of the visible tokens, which see nothing else."""
-        return cast(Tensor, self.encoder(batch["x"], keep=masks.context))
+        """Features (B, Kc, D) of the visible tokens, which see nothing else.
+
+        Masks with padding need an encoder that takes ``padding`` (B, Kc), True where nobody may look.
+        """
+        if masks.context_valid is None:
+            return cast(Tensor, self.encoder(batch["x"], keep=masks.context))
+        return cast(Tensor, self.encoder(batch["x"], keep=masks.context, padding=~masks.context_valid))
 
     @torch.no_grad()
     def encode_targets(self, batch: dict[str, Any]) -> Tensor:

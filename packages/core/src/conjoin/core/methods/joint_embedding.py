@@ -2,13 +2,14 @@
 """The base of every system: an encoder, an optimiser with its schedules, and a frozen representation.
 
 A subclass writes :meth:`JointEmbedding.step`. Everything that callbacks, probes and the command line need
-(``embed``, logged names, keys for randomness, parameter groups, sharding) is here and the same for all systems.
+(``embed``, logged names, keys for randomness, parameter groups, sharding) is here and the same for all
+systems.
 """
 
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,12 +94,12 @@ class JointEmbedding(Checkpointed):
         module.eval()
         try:
             if layers == 1:
-                return module(batch["x"])
+                return cast(Tensor, module(batch["x"]))
             if not hasattr(module, "intermediate"):
                 raise ValueError(
                     f"{type(module).__name__} has no `intermediate`: only layers=1 can be asked of it."
                 )
-            return torch.cat(module.intermediate(batch["x"], layers), dim=-1)
+            return torch.cat(cast(Any, module).intermediate(batch["x"], layers), dim=-1)
         finally:
             module.train(was_training)
 
@@ -108,14 +109,15 @@ class JointEmbedding(Checkpointed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Token features (B, N, D) of the representation, with gradient."""
-        return self.representation(x)
+        return cast(Tensor, self.representation(x))
 
     # Randomness.
 
     def sample_keys(self, batch: dict[str, Any], purpose: str) -> Tensor:
         """One key per sample, from (seed, purpose, epoch, data-set index); int64 (B,) on the CPU.
 
-        Batches without ``index`` are keyed by their place in the epoch instead, which depends on the number of ranks.
+        Batches without ``index`` are keyed by their place in the epoch instead, which depends on the number
+        of ranks.
         """
         epoch = self.current_epoch if self.training else 0
         index = batch.get("index")
@@ -154,7 +156,7 @@ class JointEmbedding(Checkpointed):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Embeddings with the samples' ``index`` and ``label`` where there are any."""
-        kept = {name: batch[name] for name in ("index", "label") if name in batch}
+        kept: dict[str, Tensor] = {name: batch[name] for name in ("index", "label") if name in batch}
         return {"embedding": self.embed(batch), **kept}
 
     def _evaluate(self, batch: dict[str, Any], batch_idx: int, stage: str) -> dict[str, Tensor]:
@@ -174,7 +176,8 @@ class JointEmbedding(Checkpointed):
 
     def configure_optimizers(self) -> Optimizer:
         """Decay and no-decay groups of :meth:`trainable`."""
-        return self.optim.build(parameter_groups(self.trainable()), clips=bool(self.trainer.gradient_clip_val))
+        groups = parameter_groups(self.trainable())
+        return self.optim.build(groups, clips=bool(self.trainer.gradient_clip_val))
 
     def on_train_start(self) -> None:
         """Lay the schedules over the run."""
@@ -183,18 +186,20 @@ class JointEmbedding(Checkpointed):
         loop = self.trainer.fit_loop
         if loop.restarting and getattr(loop, "_combined_loader_states_to_load", None):
             raise RuntimeError(
-                "The training loader was made before its position in the checkpoint was restored, so the resumed "
-                "run would repeat samples. Something asked for trainer.estimated_stepping_batches too early "
-                "(in setup or configure_optimizers): ask in on_train_start instead."
+                "The training loader was made before its position in the checkpoint was restored, so the "
+                "resumed run would repeat samples. Something asked for trainer.estimated_stepping_batches "
+                "too early (in setup or configure_optimizers): ask in on_train_start instead."
             )
         self._schedules = self.optim.schedules(*self.horizon())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Mend Lightning's count of epochs after a resume from the very last batch of one."""
-        # Lightning 2.6 then counts the finished epoch but not the start of the next. Training itself is right, but a
-        # checkpoint of that epoch would say that no epoch is under way, and resuming from *it* would repeat batches.
+        # Lightning 2.6 then counts the finished epoch but not the start of the next. Training itself is
+        # right, but a checkpoint of that epoch would say that no epoch is under way, and resuming from *it*
+        # would repeat batches.
         progress = self.trainer.fit_loop.epoch_progress
-        if progress.current.started == progress.current.processed:
+        current = cast(Any, progress.current)  # declared as the base of what it is
+        if current.started == current.processed:
             progress.increment_ready()
             progress.increment_started()
 

@@ -65,8 +65,8 @@ def latent_regression(
         predictions: (..., D).
         targets: (..., D); detached here.
         valid: Booleans (...): positions that count. The mean is over these alone.
-        distance: ``"smooth_l1"`` (0.5 d^2 / beta below ``beta``, |d| - beta / 2 above), ``"l2"`` (d^2, no half),
-            ``"l1"``, or ``"cosine"`` (2 - 2 cos over the channels).
+        distance: ``"smooth_l1"`` (0.5 d^2 / beta below ``beta``, |d| - beta / 2 above), ``"l2"`` (d^2, no
+            half), ``"l1"``, or ``"cosine"`` (2 - 2 cos over the channels).
         normalization: See :func:`normalize_targets`.
         beta: Where smooth-L1 turns from quadratic to linear.
 
@@ -78,14 +78,12 @@ def latent_regression(
     """
     if predictions.shape != targets.shape:
         raise ValueError(
-            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)} must have the same shape."
+            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)} must have the same "
+            "shape."
         )
     targets = normalize_targets(targets.detach(), normalization)
     predictions = predictions.to(targets.dtype)
-    if valid is None:
-        reduction = "mean"
-    else:
-        reduction = "none"
+    reduction = "mean" if valid is None else "none"
     match distance:
         case "smooth_l1":
             loss = F.smooth_l1_loss(predictions, targets, beta=beta, reduction=reduction)

@@ -38,7 +38,7 @@ def _hat(position: Tensor, count: int) -> Tensor:
 
 def _background(draws: Tensor, size: int, low: int, high: int) -> Tensor:
     """Smooth surfaces between ``low`` and ``high``: draws (B, 16) to float32 (B, size, size)."""
-    knots = (low + draws * (high - low)).floor().float().unflatten(-1, (_KNOTS, _KNOTS))
+    knots = (low + draws * (high - low)).floor().float().view(len(draws), _KNOTS, _KNOTS)
     steps = torch.arange(size, device=draws.device, dtype=torch.float64)
     weights = _hat(steps * ((_KNOTS - 1) / max(size - 1, 1)), _KNOTS)
     return weights @ knots @ weights.T
@@ -81,9 +81,9 @@ def _noise(keys: Tensor, size: int, amplitude: Tensor) -> Tensor:
     """White noise, uniform in +-amplitude: float32 (B, size, size)."""
     count = -(-size * size // _BYTES)
     bits = randint(keys ^ _NOISE, count, 1 << (8 * _BYTES))
-    levels = bits.view(torch.int8).unflatten(-1, (count, 8))
+    levels = bits.view(torch.int8).view(len(bits), count, 8)
     # Byte order: the empty two bytes are the high ones, last in memory on little-endian machines.
-    levels = levels[..., :_BYTES].flatten(-2)[..., : size * size].unflatten(-1, (size, size))
+    levels = levels[..., :_BYTES].flatten(-2)[..., : size * size].reshape(len(bits), size, size)
     return levels.float() * amplitude[:, None, None]
 
 
@@ -141,7 +141,7 @@ def scatter(
     draws = uniform(keys, 4 + _KNOTS**2 + _DRAWS * fragments)
     canvas = _background(draws[:, 4 : 4 + _KNOTS**2], size, *levels)
     if fragments:
-        _clutter(canvas, draws[:, 4 + _KNOTS**2 :].unflatten(1, (fragments, _DRAWS)), pool, fragment_size)
+        _clutter(canvas, draws[:, 4 + _KNOTS**2 :].view(batch, fragments, _DRAWS), pool, fragment_size)
     canvas += _noise(keys, size, draws[:, 3] * (noise / 128)).round_()
 
     # The side is uniform in its logarithm; the picture is drawn as rows @ picture @ columns.
