@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ from torch import Tensor
 
 from conjoin.core.evaluation import Table, evaluate
 
-PROBES = ("linear", "knn")
+PROBES: tuple[Literal["linear", "knn"], ...] = ("linear", "knn")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stored:
     """The features of one file, as the model and the data of the evaluation protocol.
 
@@ -33,11 +33,13 @@ class Stored:
         meta: What the contestant recorded.
         x: Features (N, D) by split.
         label: (N,) by split.
+        num_classes: Classes of the training split.
     """
 
     meta: dict[str, Any]
     x: dict[str, Tensor]
     label: dict[str, Tensor]
+    num_classes: int | None
 
     @classmethod
     def read(cls, path: Path) -> "Stored":
@@ -55,18 +57,13 @@ class Stored:
             meta = json.loads(str(file["meta"]))
         if not all(bool(part.isfinite().all()) for part in x.values()):
             raise ValueError(f"{path} has features that are not finite: the training diverged.")
-        return cls(meta, x, label)
+        return cls(meta, x, label, int(label["train"].max()) + 1)
 
     @property
     def contestant(self) -> str:
         """Name in the table."""
         name: str = self.meta["name"]
         return name if self.meta["steps"] or name == "raw pixels" else f"{name}, untrained"
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of the training split."""
-        return int(self.label["train"].max()) + 1
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
         """The features are the batch."""

@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from conjoin.core import plugins
+from conjoin.core.data import Split
 from conjoin.core.evaluation import Features, extract
 from conjoin.core.optim import Optim, parameter_groups, set_hyperparameters
 
 __all__ = ("SharedOptimiser", "arguments", "peak_mib", "recipe", "save")
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def recipe() -> dict[str, Any]:

@@ -50,7 +50,7 @@ def main() -> None:
     )
     encoder = MaskedVisionTransformerTIMM(network)
     predictor = IJEPAPredictorTIMM(
-        num_patches=network.patch_embed.num_patches,
+        num_patches=(IMAGE_SIZE // args.patch) ** 2,
         depth=args.predictor_depth,
         mlp_dim=args.width,
         predictor_embed_dim=args.predictor_width,

@@ -127,7 +127,7 @@ def test_schedules_are_written_into_the_groups_once_per_optimiser_step(tmp_path,
     fit.fit(Mean(optim=optim, seed=0), tiny.TinyData(batch_size=16))
     total = 12 // accumulate
     assert len(groups.seen) == total
-    for step, (decayed, plain) in enumerate(groups.seen):
+    for step, (decayed, plain) in enumerate(groups.seen, start=1):
         if step < 2:
             lr = 1e-3 + (1e-2 - 1e-3) * step / 2
         else:
@@ -192,7 +192,7 @@ def test_a_loader_made_too_early_on_resume_is_refused(tmp_path):
 
     def fit(model, steps, checkpoint=None):
         options = {"callbacks": [SaveLast(every_n_steps=3)], "enable_checkpointing": True}
-        made = tiny.trainer(tmp_path, max_epochs=None, max_steps=steps, **options)
+        made = tiny.trainer(tmp_path, max_epochs=2, max_steps=steps, **options)
         made.fit(model, tiny.TinyData(batch_size=16), ckpt_path=checkpoint)
 
     fit(Mean(seed=0), 3)

@@ -80,7 +80,8 @@ def load(path: str | Path | IO[bytes], *, map_location: Any = "cpu", trust: bool
         path: A file written by ``torch.save``, or an open binary file. Large files are mapped into
             memory, not read.
         map_location: As in ``torch.load``.
-        trust: Unpickle whatever the file holds. Only for files of your own. Sharded checkpoints (folders) need it.
+        trust: Unpickle whatever the file holds. Only for files of your own. Sharded checkpoints (folders)
+            need it.
 
     Raises:
         CheckpointError: If the file is missing, damaged, not a checkpoint, or wants to run code.
@@ -116,8 +117,8 @@ def _load_sharded(path: Path, map_location: Any, trust: bool) -> dict[str, Any]:
     """Put the shards of a folder together in this one process."""
     if not trust:
         raise CheckpointError(
-            f"{path} is a sharded checkpoint, whose index is a pickle and could run code when opened, so it was "
-            "refused; if you trust its source, load it with trust=True"
+            f"{path} is a sharded checkpoint, whose index is a pickle and could run code when opened, so it "
+            "was refused; if you trust its source, load it with trust=True"
         )
     from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 

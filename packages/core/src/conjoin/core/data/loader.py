@@ -29,7 +29,7 @@ class KeyedLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if not isinstance(self.sampler, KeyedSampler):
-            # Trainer.predict puts its own in place, over bare indices: each sample once, the draws of epoch 0.
+            # Trainer.predict puts its own in place, over bare indices: each sample once, draws of epoch 0.
             return super().__iter__()
         # Lightning makes the first iterator of a resumed run before it tells the sampler the epoch.
         start = 0

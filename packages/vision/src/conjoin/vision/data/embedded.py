@@ -115,8 +115,8 @@ class ScatteredFashion(ImageModule):
         super().__init__(
             image_size,
             channels,
-            (0.3,),
-            (0.18,),
+            (0.115,),
+            (0.22,),
             scale=None,
             resize=image_size,
             patch_size=patch_size,

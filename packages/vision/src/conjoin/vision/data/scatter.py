@@ -8,8 +8,8 @@ canvas is a function of its key, its picture and the pool of fragments, whatever
 worker it is rendered in. All sums run over multiples of a power of two that fit float32 exactly, so
 that holds to the bit.
 
-The key of a sample is ``fold(key(seed, "scatter", epoch), index)``. Pre-training renders anew in
-every epoch (epochs 1, 2, ...); evaluation pictures are the fixed rendering of epoch 0.
+One key per canvas decides everything about it: a data module numbers canvases over splits and epochs, so
+that pre-training renders anew in every epoch and evaluation always sees the same pictures.
 """
 
 import math
@@ -77,14 +77,14 @@ def _clutter(canvas: Tensor, draws: Tensor, pool: Tensor, extent: tuple[int, int
     canvas.copy_(flat[:, :-1].view_as(canvas))
 
 
-def _noise(keys: Tensor, size: int, amplitude: Tensor) -> Tensor:
-    """White noise, uniform in +-amplitude: float32 (B, size, size)."""
+def _noise(keys: Tensor, size: int, amplitude: float) -> Tensor:
+    """White noise, whole numbers uniform in +-amplitude: float32 (B, size, size)."""
     count = -(-size * size // _BYTES)
     bits = randint(keys ^ _NOISE, count, 1 << (8 * _BYTES))
     levels = bits.view(torch.int8).view(len(bits), count, 8)
     # Byte order: the empty two bytes are the high ones, last in memory on little-endian machines.
     levels = levels[..., :_BYTES].flatten(-2)[..., : size * size].reshape(len(bits), size, size)
-    return levels.float() * amplitude[:, None, None]
+    return (levels.float() * (amplitude / 128)).round_()
 
 
 def scatter(
@@ -93,11 +93,11 @@ def scatter(
     pool: Tensor,
     size: int = 64,
     *,
-    scale: tuple[float, float] = (0.8, 1.6),
-    fragments: int = 5,
+    scale: tuple[float, float] = (0.7, 1.4),
+    fragments: int = 6,
     fragment_size: tuple[int, int] = (5, 10),
-    levels: tuple[int, int] = (0, 64),
-    noise: float = 16.0,
+    levels: tuple[int, int] = (0, 0),
+    noise: float = 32.0,
 ) -> Tensor:
     """Put each picture at a random place and scale on a cluttered canvas of its own.
 
@@ -110,7 +110,8 @@ def scatter(
         fragments: Fragments per canvas, pasted behind the picture; black is transparent in both.
         fragment_size: Least and greatest side of a fragment, in pixels.
         levels: Darkest and brightest background.
-        noise: Greatest amplitude of the white noise (its amplitude is drawn per canvas).
+        noise: Amplitude of the white noise, the same on every canvas (a level of its own would be the most
+            predictable thing about a picture).
 
     Returns:
         uint8 (B, size, size) on the device of ``garments``. Row ``i`` depends on ``garments[i]``,
@@ -142,7 +143,7 @@ def scatter(
     canvas = _background(draws[:, 4 : 4 + _KNOTS**2], size, *levels)
     if fragments:
         _clutter(canvas, draws[:, 4 + _KNOTS**2 :].view(batch, fragments, _DRAWS), pool, fragment_size)
-    canvas += _noise(keys, size, draws[:, 3] * (noise / 128)).round_()
+    canvas += _noise(keys, size, noise)
 
     # The side is uniform in its logarithm; the picture is drawn as rows @ picture @ columns.
     side = (least * torch.exp(draws[:, 0] * math.log((greatest + 1) / least))).floor().clamp(max=greatest)
