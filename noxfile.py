@@ -135,6 +135,6 @@ def build(session):
 def bench(session):
     """The benchmarks, all or those named after ``--`` (scripts under benchmarks/ without .py)."""
     install(session, *PACKAGES, group="test", extras="[report]")
-    names = session.posargs or sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
+    names = session.posargs or sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
     for name in names:
         session.run("python", f"benchmarks/{name}.py")
