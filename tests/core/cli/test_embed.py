@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
-import pyarrow.parquet
+import pytest
 import torch
 
 
@@ -19,10 +19,11 @@ def test_embed_equals_the_model(run, folder, conjoin):
 
 
 def test_embed_other_data_layers_and_parquet(run, folder, conjoin):
+    parquet = pytest.importorskip("pyarrow.parquet")  # an extra
     arguments = ("--data", "conjoin_toy.ToyData", "--data.size", "6", "--layers", "2", "--out", "f.parquet")
     code, _, err = conjoin("embed", *arguments)
     assert code == 0, err
-    table = pyarrow.parquet.read_table(folder / "f.parquet")
+    table = parquet.read_table(folder / "f.parquet")
     assert table.num_rows == 6
     assert len(table["embedding"][0].as_py()) == 10
 

@@ -92,7 +92,6 @@ def test_equal_flags_are_no_conflict(run, conjoin):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("fit", "--config", "ijepa-smal"), ("ijepa-small",)),
         (("fit", "--config", "nowhere.yaml"), ("nowhere.yaml",)),
         (("fit", "--config", "toy-small.yaml", "--model", "ToySystm"), ("ToySystm", "ToySystem")),
         (("fit", "--config", "toy-small.yaml", "--model.dimm", "3"), ("dimm",)),

@@ -2,8 +2,11 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def test_recipes_lists_and_shows(conjoin):
+    pytest.importorskip("conjoin.vision")
     code, out, _ = conjoin("recipes")
     assert code == 0
     assert "ijepa-small" in out
@@ -11,6 +14,9 @@ def test_recipes_lists_and_shows(conjoin):
     code, out, _ = conjoin("recipes", "show", "ijepa-small")
     assert out.startswith("# I-JEPA")
     code, _, err = conjoin("recipes", "show", "ijepa-smol")
+    assert code == 2
+    assert "ijepa-small" in err
+    code, _, err = conjoin("fit", "--config", "ijepa-smal")
     assert code == 2
     assert "ijepa-small" in err
 

@@ -144,7 +144,7 @@ def linear_probe(
     test: Features,
     *,
     classes: int,
-    strengths: Sequence[float] = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5),
+    strengths: Sequence[float] = (100.0, 10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5),
     max_iter: int = 100,
 ) -> LinearChoice:
     """Fit on ``train``, choose the strength on ``val``, measure once on ``test``.
