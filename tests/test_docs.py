@@ -100,6 +100,15 @@ def test_classes_that_are_named_on_the_command_line_exist() -> None:
             assert value in public, f"{name}: {line}"
 
 
+def test_included_files_are_included() -> None:
+    """A formatter once took the marker for Python, and pages lost their examples."""
+    lines = [line for text in PAGES.values() for line in text.splitlines() if line.startswith("--8")]
+    files = [re.fullmatch(r'--8<-- "([^":]+)(:\w+)?"', line) for line in lines]
+    assert all(files), lines
+    assert all((ROOT / file[1]).exists() for file in files if file)
+    assert sum(bool(file and file[1].startswith("examples/")) for file in files) == 3
+
+
 def test_table_of_systems_is_the_codes() -> None:
     module = runpy.run_path(str(ROOT / "docs" / "systems.py"))
     assert "`IJEPA`" in module["table"]()
