@@ -12,6 +12,7 @@ import torch
 from conjoin.core import distributed, random
 from conjoin.core.checkpoint_io import SaveLast
 from conjoin.core.methods import JointEmbedding, StepOutput
+from conjoin.core.methods.joint_embedding import emulates_bfloat16
 from conjoin.core.optim import Optim
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
@@ -169,6 +170,29 @@ def test_logged_names_and_outputs(tmp_path):
     rows = fit.predict(model, tiny.TinyData(batch_size=16))
     assert set(rows[0]) == {"embedding", "index", "label"}
     assert fit.test(model, tiny.TinyData(batch_size=16), verbose=False)[0].keys() == {"test/loss"}
+
+
+@pytest.mark.parametrize(
+    ("features", "slow"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, False),
+        ({"architecture": "x86_64", "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),  # not known there
+    ],
+)
+def test_a_processor_without_bfloat16_is_told_apart(monkeypatch, features, slow):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert emulates_bfloat16() is slow
+
+
+def test_half_precision_that_will_not_pay_is_said(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr("conjoin.core.methods.joint_embedding.emulates_bfloat16", lambda: True)
+    tiny.trainer(tmp_path, max_steps=1).fit(Mean(seed=0), tiny.TinyData(batch_size=16))
+    assert not any("bfloat16" in str(warning.message) for warning in recwarn)
+    fit = tiny.trainer(tmp_path, max_steps=1, precision="bf16-mixed")
+    with pytest.warns(UserWarning, match="no bfloat16 arithmetic"):
+        fit.fit(Mean(seed=0), tiny.TinyData(batch_size=16))
 
 
 def test_only_trainable_modules_are_optimised():

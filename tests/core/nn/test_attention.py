@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from conjoin.core import random
 from conjoin.core.nn import Attention
+from conjoin.core.nn.attention import attend
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +44,20 @@ def test_attention_equals_loops():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="5 heads do not divide dim 12"):
         Attention(12, 5)
+
+
+def test_bfloat16_on_a_cpu_is_as_exact_as_float32_rounded_once():
+    q, k, v = (torch.randn(2, 3, 7, 4, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    mask = torch.rand(2, 1, 1, 7) > 0.3
+    mask[..., 0] = True
+    wide = [part.detach().float().requires_grad_() for part in (q, k, v)]
+    expected = F.scaled_dot_product_attention(*wide, attn_mask=mask)
+    with torch.autocast("cpu", torch.bfloat16):  # which would take the kernel's float32 arguments back
+        out = attend(q, k, v, mask)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, expected.bfloat16())
+    gradient = torch.randn_like(expected).bfloat16()
+    out.backward(gradient)
+    expected.backward(gradient.float())
+    for got, want in zip((q, k, v), wide, strict=True):
+        assert torch.equal(got.grad, want.grad.bfloat16())

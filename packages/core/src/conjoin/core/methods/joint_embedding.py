@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -21,7 +22,13 @@ from conjoin.core.checkpoint import Checkpointed
 from conjoin.core.methods.sharding import shard
 from conjoin.core.optim import Optim, Schedule, parameter_groups, set_hyperparameters
 
-__all__ = ("JointEmbedding", "StepOutput")
+__all__ = ("JointEmbedding", "StepOutput", "emulates_bfloat16")
+
+
+def emulates_bfloat16() -> bool:
+    """Whether this is an x86 processor without bfloat16 arithmetic (AVX512-BF16 or AMX)."""
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return found.get("architecture") == "x86_64" and not (found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 @dataclass
@@ -178,6 +185,18 @@ class JointEmbedding(Checkpointed):
         """Decay and no-decay groups of :meth:`trainable`."""
         groups = parameter_groups(self.trainable())
         return self.optim.build(groups, clips=bool(self.trainer.gradient_clip_val))
+
+    def on_fit_start(self) -> None:
+        """Say so where half precision will not pay."""
+        if (
+            str(self.trainer.precision).startswith("bf16")
+            and self.device.type == "cpu"
+            and emulates_bfloat16()
+        ):
+            rank_zero_warn(
+                f"This processor has no bfloat16 arithmetic: precision {self.trainer.precision} works "
+                "but may be slower than 32-true here (--trainer.precision 32-true)."
+            )
 
     def on_train_start(self) -> None:
         """Lay the schedules over the run."""
