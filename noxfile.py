@@ -17,7 +17,10 @@ nox.options.sessions = ["lint", "types", "docs", "tests"]
 
 ROOT = Path(__file__).parent
 CORE = "packages/core"
-PACKAGES = ("packages/core", "packages/vision", "packages/samples")
+MODALITIES = tuple(
+    sorted({path.parent.name for path in ROOT.glob("packages/*/pyproject.toml")} - {"core", "samples"})
+)
+PACKAGES = (CORE, *(f"packages/{name}" for name in (*MODALITIES, "samples")))
 # One thread per process: the suites run in parallel processes.
 SINGLE = {"OMP_NUM_THREADS": "1"}
 
@@ -60,10 +63,11 @@ def tests(session):
 
 @nox.session
 def tests_minimal(session):
-    """Core alone: no torchvision, no timm, no plotly; the tests of core pass all the same."""
+    """Core alone: no torchvision, no timm, no plotly, no modality; the tests of core pass all the same."""
     install(session, CORE, group="test")
-    session.run("uv", "pip", "uninstall", "torchvision", "timm", "plotly", "conjoin-vision", silent=True)
-    for module in ("torchvision", "timm", "plotly", "conjoin.vision"):
+    siblings = [f"conjoin-{name}" for name in MODALITIES]
+    session.run("uv", "pip", "uninstall", "torchvision", "timm", "plotly", *siblings, silent=True)
+    for module in ("torchvision", "timm", "plotly", *(f"conjoin.{name}" for name in MODALITIES)):
         session.run(
             "python", "-c", f"import importlib.util as u\ntry: found = u.find_spec({module!r})\n"
             f"except ModuleNotFoundError: found = None\nassert found is None, '{module} is installed here'",
@@ -71,6 +75,17 @@ def tests_minimal(session):
     session.run(
         "python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--timeout", "900", "tests/core",
         *marked(session.posargs), env=SINGLE,
+    )  # fmt: skip
+
+
+@nox.session(venv_backend="uv", reuse_venv=True)
+@nox.parametrize("package", MODALITIES)
+def alone(session, package):
+    """One modality with core and the embedded data, in an environment that holds nothing else: its tests."""
+    install(session, CORE, f"packages/{package}", "packages/samples", group="test")
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--timeout", "900",
+        f"tests/{package}", *marked(session.posargs), env=SINGLE,
     )  # fmt: skip
 
 

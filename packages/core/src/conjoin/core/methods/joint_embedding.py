@@ -27,7 +27,7 @@ __all__ = ("JointEmbedding", "StepOutput", "emulates_bfloat16")
 
 def emulates_bfloat16() -> bool:
     """Whether this is an x86 processor without bfloat16 arithmetic (AVX512-BF16 or AMX)."""
-    found = getattr(torch.cpu, "get_capabilities", dict)()
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return found.get("architecture") == "x86_64" and not (found.get("avx512_bf16") or found.get("amx_bf16"))
 
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way to hand views to an objective, whatever their number.
+
+Views of ``N`` samples are two matrices ``(z1, z2)`` of shape (N, D), or one stack (V, N, D), or a sequence of
+V matrices. A student and its targets are two such things: two matrices are one direction (the student saw one
+view, the target another); two stacks give a term for every student ``i`` and target ``j`` with ``i != j``.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+__all__ = ("Views", "as_pairs", "as_views", "full_precision", "unit", "view_pairs")
+
+Views = Tensor | Sequence[Tensor]
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """``x`` in float32, or in float64 if it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def unit(x: Tensor, eps: float = 1e-6) -> Tensor:
+    """Rows (..., D) divided by their length, or by ``eps`` if they are shorter.
+
+    The floor is that of the SimCLR and BYOL releases (1e-12 on the squared length) and is used for all
+    objectives: torch's own, 1e-12 on the length, multiplies the gradient of a zero row by 1e12.
+    """
+    return torch.nn.functional.normalize(x, dim=-1, eps=eps)
+
+
+def _matrices(views: Views, what: str) -> list[Tensor]:
+    found = list(views.unbind(0)) if isinstance(views, Tensor) and views.ndim == 3 else views
+    found = [found] if isinstance(found, Tensor) else list(found)
+    if not found or any(view.ndim != 2 or view.shape != found[0].shape for view in found):
+        raise ValueError(
+            f"{what} must be matrices (N, D) of one shape or a stack (V, N, D), found shapes "
+            f"{[tuple(view.shape) for view in found]}."
+        )
+    return [full_precision(view) for view in found]
+
+
+def as_views(*views: Views, at_least: int = 2) -> list[Tensor]:
+    """The V matrices (N, D), in full precision.
+
+    Args:
+        *views: V matrices, or one stack (V, N, D), or one sequence of matrices.
+        at_least: How many the objective needs.
+
+    Raises:
+        ValueError: If shapes differ or there are too few views.
+    """
+    whole: Views = views[0] if len(views) == 1 else [view for view in views if isinstance(view, Tensor)]
+    if len(views) > 1 and len(whole) != len(views):
+        raise ValueError("Pass either the views one by one or a single sequence of them, not a mixture.")
+    found = _matrices(whole, "Views")
+    if len(found) < at_least:
+        raise ValueError(f"This objective compares at least {at_least} views, found {len(found)}.")
+    return found
+
+
+def view_pairs(count: int) -> list[tuple[int, int]]:
+    """All pairs ``i < j`` of ``count`` views."""
+    return list(combinations(range(count), 2))
+
+
+def as_pairs(students: Views, targets: Views) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
+    """Students, targets and which are compared.
+
+    Args:
+        students: (N, D), or V of them. Those with the index of a target come from the same view as it.
+        targets: (N, D), or T <= V of them; detached here.
+
+    Returns:
+        The students, the targets (both in full precision), and the pairs (student, target): the only one for
+        two matrices, all with different indices otherwise.
+
+    Raises:
+        ValueError: If shapes differ, or no pair is left.
+    """
+    own, others = _matrices(students, "Students"), _matrices(targets, "Targets")
+    others = [target.detach() for target in others]
+    if own[0].shape != others[0].shape:
+        raise ValueError(
+            f"Students {tuple(own[0].shape)} and targets {tuple(others[0].shape)} must have the same shape."
+        )
+    one_direction = all(isinstance(side, Tensor) and side.ndim == 2 for side in (students, targets))
+    pairs = [(i, j) for i in range(len(own)) for j in range(len(others)) if one_direction or i != j]
+    if not pairs or len(others) > len(own):
+        raise ValueError(
+            f"{len(own)} students and {len(others)} targets: each target needs a student of another view, "
+            "and targets come from the first students' views."
+        )
+    return own, others, pairs

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+
+from conjoin.core.objectives.views import as_pairs, as_views, full_precision, unit, view_pairs
+
+
+@pytest.mark.parametrize("form", ["one by one", "stack", "list", "tuple"])
+def test_all_forms_are_the_same_views(form):
+    z = torch.randn(3, 4, 2)
+    given = {"one by one": tuple(z), "stack": (z,), "list": (list(z),), "tuple": (tuple(z),)}[form]
+    found = as_views(*given)
+    assert len(found) == 3
+    assert all(torch.equal(a, b) for a, b in zip(found, z, strict=True))
+
+
+def test_precision():
+    assert [full_precision(torch.zeros(1, dtype=d)).dtype for d in (torch.bfloat16, torch.float64)] == [
+        torch.float32,
+        torch.float64,
+    ]
+    assert as_views(torch.zeros(2, 3, 4, dtype=torch.float16))[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ((torch.zeros(2, 3), torch.zeros(2, 4)), r"\(2, 3\), \(2, 4\)"),
+        ((torch.zeros(2, 3),), "at least 2 views, found 1"),
+        ((torch.zeros(2),), r"\(2,\)"),
+        (([],), r"found shapes \[\]"),
+        (([torch.zeros(2, 3)], torch.zeros(2, 3)), "mixture"),
+        ((torch.zeros(1, 2, 3, 4),), "matrices"),
+    ],
+)
+def test_what_is_no_view_is_refused(views, message):
+    with pytest.raises(ValueError, match=message):
+        as_views(*views)
+
+
+def test_pairs():
+    assert view_pairs(3) == [(0, 1), (0, 2), (1, 2)]
+    z, t = torch.randn(3, 4, 2), torch.randn(2, 4, 2, requires_grad=True)
+    own, others, pairs = as_pairs(z, t)
+    assert (len(own), len(others)) == (3, 2)
+    assert pairs == [(0, 1), (1, 0), (2, 0), (2, 1)]
+    assert not others[0].requires_grad
+    # Two matrices are one direction, whatever their names.
+    assert as_pairs(z[0], t[0])[2] == [(0, 0)]
+    assert as_pairs(z, [t[0]])[2] == [(1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("students", "targets", "message"),
+    [
+        ((1, 4, 2), (1, 4, 2), "1 students and 1 targets"),
+        ((1, 4, 2), (2, 4, 2), "1 students and 2 targets"),
+        ((2, 4, 2), (2, 4, 3), "same shape"),
+    ],
+)
+def test_pairs_that_cannot_be_are_refused(students, targets, message):
+    with pytest.raises(ValueError, match=message):
+        as_pairs(torch.zeros(students), torch.zeros(targets))
+
+
+def test_unit_rows_and_the_floor():
+    x = torch.tensor([[3.0, 4.0], [3e-7, 4e-7], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    found = unit(x)
+    assert found[0].tolist() == pytest.approx([0.6, 0.8])
+    assert math.hypot(*found[1].tolist()) == pytest.approx(0.5)  # 5e-7 is below the floor 1e-6
+    (grad,) = torch.autograd.grad(found.sum(), x)
+    assert grad[2].tolist() == pytest.approx([1e6, 1e6])
