@@ -21,13 +21,15 @@ MODALITIES = tuple(
     sorted({path.parent.name for path in ROOT.glob("packages/*/pyproject.toml")} - {"core", "samples"})
 )
 PACKAGES = (CORE, *(f"packages/{name}" for name in (*MODALITIES, "samples")))
+# What the tests read beyond the packages' own needs.
+EXTRAS = {CORE: "[report,parquet]", "packages/biosignal": "[wfdb]"}
 # One thread per process: the suites run in parallel processes.
 SINGLE = {"OMP_NUM_THREADS": "1"}
 
 
-def install(session, *packages, group=None, extras=""):
+def install(session, *packages, group=None, extras=None):
     """Installs workspace members in editable form, then a dependency group of pyproject.toml, all pinned."""
-    arguments = [part for path in packages for part in ("-e", f"{path}{extras if path == CORE else ''}")]
+    arguments = [part for path in packages for part in ("-e", f"{path}{(extras or {}).get(path, '')}")]
     if group:
         arguments += nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
     session.install("-c", "constraints.txt", *arguments)
@@ -43,7 +45,7 @@ def marked(posargs):
 @nox.session
 def demo(session):
     """Pretrain I-JEPA on the embedded images, test the frozen encoder, write the report (minutes)."""
-    install(session, *PACKAGES, extras="[report]")
+    install(session, CORE, "packages/vision", "packages/samples", extras={CORE: "[report]"})
     session.run("conjoin", "fit", "--config", "ijepa-small", *session.posargs)
     session.run("conjoin", "test", "--config", "ijepa-small", "--ckpt_path", "last", *session.posargs)
     session.run("conjoin", "report")
@@ -54,7 +56,7 @@ def demo(session):
 @nox.session
 def tests(session):
     """The test suite; ``-- --slow`` for everything, ``-- --slow-only`` for the rest, or pytest's own."""
-    install(session, *PACKAGES, group="test", extras="[report,parquet]")
+    install(session, *PACKAGES, group="test", extras=EXTRAS)
     session.run(
         "python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--timeout", "900",
         *marked(session.posargs), env=SINGLE,
@@ -109,7 +111,7 @@ def lint(session):
 @nox.session
 def types(session):
     """Mypy, strict, over every package and the examples."""
-    install(session, *PACKAGES, group="types", extras="[report,parquet]")
+    install(session, *PACKAGES, group="types", extras=EXTRAS)
     for path in PACKAGES:
         session.run("mypy", "-p", f"conjoin.{path.removeprefix('packages/')}")
     session.run("mypy", "examples")
@@ -149,7 +151,7 @@ def build(session):
 @nox.session
 def bench(session):
     """The benchmarks, all or those named after ``--`` (scripts under benchmarks/ without .py)."""
-    install(session, *PACKAGES, group="test", extras="[report]")
+    install(session, *PACKAGES, group="test", extras={CORE: "[report]"})
     names = session.posargs or sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
     for name in names:
         session.run("python", f"benchmarks/{name}.py")

@@ -23,14 +23,19 @@ def copy(tmp_path, monkeypatch):
 
 
 def test_manifest_describes_the_files():
-    assert names() == ("emoji", "fashion")
+    assert names() == tuple(sorted(manifest()))
+    assert {"emoji", "fashion"} <= set(names())
     for entry in manifest().values():
         data = (FOLDER / entry["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == entry["sha256"]
         assert len(data) == entry["bytes"] < 7e6
         assert sum(entry["splits"].values()) == entry["count"]
         assert (Path(__file__).parents[2] / entry["script"]).is_file()
-        assert {"source", "package", "version", "licence", "split_rule", "source_sha256"} <= set(entry)
+        assert {"title", "source", "package", "version", "licence"} <= set(entry)
+        assert {"split_rule", "source_sha256"} <= set(entry)
+        assert all(len((FOLDER / path).read_text()) > 300 for path in entry["licence_files"])
+    used = {path for entry in manifest().values() for path in entry["licence_files"]}
+    assert {f"licences/{path.name}" for path in (FOLDER / "licences").iterdir()} == used
     described = {entry["file"] for entry in manifest().values()}
     assert {f"data/{path.name}" for path in (FOLDER / "data").iterdir()} == described
 

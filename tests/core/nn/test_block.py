@@ -41,3 +41,11 @@ def test_hidden_width_survives_ratios_that_are_not_exact():
     assert Block(1408, 16, 48 / 11, device="meta").mlp.fc1.out_features == 6144
     for hidden in range(50, 200):
         assert Block(49, 7, hidden / 49, device="meta").mlp.fc1.out_features == hidden
+
+
+def test_without_bias():
+    block = Block(8, 2, bias=False)
+    assert {name for name, _ in block.named_parameters()} == {
+        *("norm1.weight", "attn.qkv.weight", "attn.proj.weight"),
+        *("norm2.weight", "mlp.fc1.weight", "mlp.fc2.weight"),
+    }

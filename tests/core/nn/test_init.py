@@ -78,3 +78,11 @@ def test_meta_device_then_reset_gives_the_same_distribution():
     assert model.mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert (model.ls1.gamma == 0.1).all()
     assert (model.norm1.weight == 1).all()
+
+
+def test_gain_scales_a_linear_layer_and_survives_a_reset():
+    torch.manual_seed(0)
+    layer = Linear(256, 256, gain=0.5)
+    for _ in range(2):
+        assert layer.weight.detach().std().item() == pytest.approx(0.01, rel=0.03)
+        layer.reset_parameters()

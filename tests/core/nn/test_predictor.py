@@ -99,3 +99,19 @@ def test_guards():
         model(context[:, :3], context_index, target_index)
     with pytest.raises(ValueError, match="got depth 0"):
         Predictor(20, (4, 5), 16, 0)
+
+
+def test_without_bias():
+    predictor = Predictor(16, (6,), dim=8, depth=2, heads=2, bias=False, residual_gain=0.5)
+    assert not any("bias" in name for name, _ in predictor.named_parameters())
+    assert sum(p.numel() for p in predictor.parameters()) == 2 * 16 * 8 + 8 + 2 * (12 * 64 + 16) + 8
+    assert predictor.predictor_blocks[0].attn.proj.gain == predictor.predictor_blocks[1].mlp.fc2.gain == 0.5
+
+
+def test_positions_may_be_laid_out_by_a_subclass():
+    class Reversed(Predictor):
+        def positions(self):
+            return super().positions().flip(0)
+
+    table = Reversed(16, (6,), dim=8, depth=1, heads=2).predictor_pos_embed[0]
+    assert torch.equal(table, sincos_positions((6,), 8).flip(0))

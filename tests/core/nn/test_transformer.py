@@ -45,3 +45,19 @@ def test_intermediate_ends_with_forward():
 def test_depth_is_guarded():
     with pytest.raises(ValueError, match="got depth 0"):
         Transformer(12, 0, 3)
+
+
+def test_without_bias_and_with_quieter_branch_ends():
+    torch.manual_seed(0)
+    plain = Transformer(64, depth=2, heads=4, bias=False, residual_gain=0.25)
+    assert not any("bias" in name for name, _ in plain.named_parameters())
+    assert sum(p.numel() for p in plain.parameters()) == 2 * (12 * 64 * 64 + 2 * 64) + 64
+    for name, p in plain.named_parameters():
+        if "norm" not in name:
+            ends = name.endswith(("attn.proj.weight", "mlp.fc2.weight"))
+            assert p.detach().std().item() == pytest.approx(0.005 if ends else 0.02, rel=0.05), name
+    tokens = torch.randn(2, 5, 64)
+    rows = torch.tensor([[3, 1], [0, 4]])
+    torch.testing.assert_close(
+        plain(tokens, queries=rows), plain(tokens)[torch.arange(2)[:, None], rows], rtol=1e-4, atol=1e-5
+    )

@@ -108,3 +108,15 @@ def test_sgd_and_lars():
 def test_refusals(arguments, message):
     with pytest.raises(ValueError, match=message):
         Optim(**arguments)
+
+
+def test_counting_from_zero_starts_at_the_first_values():
+    optim = Optim(lr=1.0, start_lr=0.1, final_lr=0.0, warmup_steps=10, count_from=0)
+    lr, decay = optim.schedules(100, 10)
+    assert (lr(0), lr(10)) == (0.1, 1.0)
+    assert lr(5) == pytest.approx(0.55)
+    assert decay(0) == pytest.approx(optim.weight_decay)
+    usual = Optim(lr=1.0, start_lr=0.1, final_lr=0.0, warmup_steps=10).schedules(100, 10)[0]
+    assert [lr(step + 1) for step in range(99)] == [usual(step) for step in range(99)]
+    with pytest.raises(ValueError, match="count_from is 2; it must be 0 or 1"):
+        Optim(count_from=2)

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from conjoin.core.optim import Constant, Cosine, CosineMomentum, Linear, WarmupCosine
+from conjoin.core.optim import Constant, Cosine, CosineMomentum, Delayed, Linear, WarmupCosine
 
 IPE, EPOCHS, WARMUP = 10, 300, 40
 
@@ -85,3 +85,8 @@ def test_no_warmup_starts_near_the_peak():
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_delayed_is_one_step_late():
+    late = Delayed(Linear(1.0, 3.0, 10))
+    assert [late(step) for step in (1, 6, 11, 50)] == [1.0, 2.0, 3.0, 3.0]

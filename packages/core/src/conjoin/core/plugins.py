@@ -29,6 +29,52 @@ GROUP = "conjoin.plugins"
 
 # Classes of the ecosystem by the extra that brings them: who asks for one that is not installed is told.
 KNOWN = {
+    "biosignal": frozenset(
+        {
+            "CODE15",
+            "ECGJEPA",
+            "PTBXL",
+            "ChallengeECG",
+            "ECGMixture",
+            "ECGSource",
+            "EEGTrials",
+            "MimicECG",
+            "RunMask",
+            "SignalViT",
+            "SimulatedECG",
+            "Statistics",
+        }
+    ),
+    "pointcloud": frozenset(
+        {
+            "ModelNet40",
+            "PointJEPA",
+            "PointPredictor",
+            "PointTransformer",
+            "ScanObjectNN",
+            "ShapeNet55",
+            "Shapes",
+        }
+    ),
+    "tabular": frozenset(
+        {
+            "ALOI",
+            "Adult",
+            "CaliforniaHousing",
+            "ColumnTokenizer",
+            "EmbeddedTable",
+            "Helena",
+            "Higgs",
+            "Jannis",
+            "RepeatedSubsetMask",
+            "RowEncoder",
+            "Schema",
+            "TJEPA",
+            "Table",
+            "TableFile",
+            "TableModule",
+        }
+    ),
     "vision": frozenset(
         {
             "IJEPA",

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded sets as typed values."""
+"""The embedded pictures as typed values, and every embedded set by name.
+
+Each modality has a module of its own (pictures are here); a new set is a function there, an entry of the
+manifest and a line of ``_LOADERS``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conjoin.samples import store
+from conjoin.samples.clouds import ShapeSet, shapes
+from conjoin.samples.signals import ECGSet, EEGSet, ecg, eeg
+from conjoin.samples.tables import TABLES, TableSet, table
 
-__all__ = ("EmojiSet", "EmojiSplit", "FashionSet", "ImageSplit", "emoji", "fashion", "load")
+__all__ = ("EmbeddedSet", "EmojiSet", "EmojiSplit", "FashionSet", "ImageSplit", "emoji", "fashion", "load")
 
 _SPLITS = ("train", "validation", "test")
 
@@ -113,11 +120,21 @@ def emoji() -> EmojiSet:
     )
 
 
-_LOADERS: dict[str, Callable[[], FashionSet | EmojiSet]] = {"fashion": fashion, "emoji": emoji}
+EmbeddedSet: TypeAlias = FashionSet | EmojiSet | ECGSet | EEGSet | ShapeSet | TableSet
+
+# One line per name in the manifest; a test compares the two.
+_LOADERS: dict[str, Callable[[], EmbeddedSet]] = {
+    "ecg": ecg,
+    "eeg": eeg,
+    "emoji": emoji,
+    "fashion": fashion,
+    "shapes": shapes,
+    **{name: partial(table, name) for name in TABLES},
+}
 
 
-def load(name: str) -> FashionSet | EmojiSet:
-    """An embedded set by name.
+def load(name: str) -> EmbeddedSet:
+    """An embedded set by name, as its own function gives it without arguments.
 
     Raises:
         ValueError: If there is no such set; the message has the nearest name.

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from conjoin.core.callbacks.record import run_folder
 from conjoin.core.evaluation import Table, evaluate
+from conjoin.core.evaluation.task import Probe, Task
 
 __all__ = ("FrozenEvaluation",)
 
@@ -24,25 +25,32 @@ class FrozenEvaluation(pl.Callback):
 
     Args:
         budgets: Labels per class; ``None`` for all.
-        probes: Any of ``"linear"``, ``"knn"``, ``"attentive"``.
+        probes: Any of ``"linear"``, ``"knn"``, ``"attentive"``, ``"mlp"``, ``"svm"`` that fits the task;
+            linear and, but for several labels, kNN if not given.
         baselines: Any of ``"random"``, ``"raw"``.
         draws: Draws of the labelled samples for each budget.
         seed: Of these draws.
+        few_shot: Pairs (ways, shots) to measure on episodes of the test split.
+        task: ``"classification"``, ``"regression"`` or ``"multilabel"``; what the data declare if not given.
     """
 
     def __init__(
         self,
         budgets: Sequence[int | None] = (10, 100, None),
-        probes: Sequence[Literal["linear", "knn", "attentive"]] = ("linear", "knn"),
+        probes: Sequence[Probe] | None = None,
         baselines: Sequence[Literal["random", "raw"]] = ("random", "raw"),
         draws: int = 3,
         seed: int = 0,
+        few_shot: Sequence[tuple[int, int]] = (),
+        task: Task | None = None,
     ) -> None:
         self.budgets = tuple(budgets)
-        self.probes = tuple(probes)
+        self.probes = None if probes is None else tuple(probes)
         self.baselines = tuple(baselines)
         self.draws = draws
         self.seed = seed
+        self.few_shot = tuple(few_shot)
+        self.task = task
         self.table: Table | None = None
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,6 +71,8 @@ class FrozenEvaluation(pl.Callback):
             budgets=self.budgets,
             probes=self.probes,
             baselines=self.baselines,
+            few_shot=self.few_shot,
+            task=self.task,
             draws=self.draws,
             seed=self.seed,
         )

@@ -11,19 +11,38 @@ __all__ = ("run",)
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
-    """``conjoin probe --checkpoint C --probes '[linear, knn, attentive]'``: prints a table."""
+    """``conjoin probe --checkpoint C --probes '[linear, knn, attentive, mlp, svm]'``: prints a table."""
     from rich.console import Console
 
     from conjoin.core.evaluation import evaluate
+    from conjoin.core.evaluation.task import Probe, Task
 
     arguments_parser = parser(
         command, "Fit probes on the frozen representation and on baselines; choices on `val`."
     )
     arguments_parser.add_argument(
-        "--probes", type=list[Literal["linear", "knn", "attentive"]], default=["linear", "knn"]
+        "--probes",
+        type=list[Probe] | None,
+        default=None,
+        help="Of linear, knn, attentive, mlp, svm; linear and, but for several labels, knn if left out.",
     )
     arguments_parser.add_argument(
-        "--budgets", type=list[int | None], default=[10, 100, None], help="Labels per class."
+        "--budgets",
+        type=list[int | None],
+        default=[10, 100, None],
+        help="Labels per class, in a regression in all.",
+    )
+    arguments_parser.add_argument(
+        "--task",
+        type=Task | None,
+        default=None,
+        help="What is asked: classification, regression, multilabel; what the data declare if left out.",
+    )
+    arguments_parser.add_argument(
+        "--few_shot",
+        type=list[tuple[int, int]],
+        default=[],
+        help="Pairs of ways and shots, [[5, 10], [10, 20]]: episodes of the test split.",
     )
     arguments_parser.add_argument(
         "--baselines", type=list[Literal["random", "raw"]], default=["random", "raw"]
@@ -42,6 +61,8 @@ def run(command: str, arguments: Sequence[str]) -> None:
         budgets=given.budgets,
         probes=given.probes,
         baselines=given.baselines,
+        few_shot=given.few_shot,
+        task=given.task,
         draws=given.draws,
         seed=given.seed,
         device=given.device,

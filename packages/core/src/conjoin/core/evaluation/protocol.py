@@ -2,7 +2,9 @@
 """Frozen evaluation: the representation beside the same network untrained and beside the input itself.
 
 One protocol for all of them: features of the train, validation and test splits under the evaluation
-transform; probes fitted on (part of) train; every choice made on validation; test looked at once.
+transform; probes fitted on (part of) train; every choice made on validation; test looked at once. What is
+asked (a class, a number, several labels) is declared by the data module, see
+:mod:`conjoin.core.evaluation.task`.
 """
 
 import statistics
@@ -17,16 +19,26 @@ from conjoin.core import distributed
 from conjoin.core.evaluation.attentive import attentive_probe
 from conjoin.core.evaluation.budgets import draw_labels
 from conjoin.core.evaluation.features import Features, extract, frozen, raw_input
+from conjoin.core.evaluation.few_shot import few_shot_row
 from conjoin.core.evaluation.knn import Metric, Space, knn_probe, knn_spaces
 from conjoin.core.evaluation.linear import linear_probe
+from conjoin.core.evaluation.mlp import mlp_probe
+from conjoin.core.evaluation.multilabel import multilabel_rows
 from conjoin.core.evaluation.progress import steps
+from conjoin.core.evaluation.regression import RegressionTable, regression_rows
+from conjoin.core.evaluation.svm import svm_probe
 from conjoin.core.evaluation.table import Row, Table
+from conjoin.core.evaluation.task import Probe, Task, check_probes, task_of
 
 __all__ = ("evaluate",)
 
-Probe = Literal["linear", "knn", "attentive"]
 Baseline = Literal["random", "raw"]
 _SPLITS = ("train", "val", "test")
+_DEFAULT: dict[Task, tuple[Probe, ...]] = {
+    "classification": ("linear", "knn"),
+    "regression": ("linear", "knn"),
+    "multilabel": ("linear",),
+}
 
 
 class _Data(Protocol):
@@ -57,8 +69,10 @@ def evaluate(
     datamodule: _Data,
     *,
     budgets: Sequence[int | None] = (10, 100, None),
-    probes: Sequence[Probe] = ("linear", "knn"),
+    probes: Sequence[Probe] | None = None,
     baselines: Sequence[Baseline] = ("random", "raw"),
+    few_shot: Sequence[tuple[int, int]] = (),
+    task: Task | None = None,
     draws: int = 3,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -66,43 +80,66 @@ def evaluate(
 ) -> Table:
     """Probe a frozen model and its baselines.
 
+    A data module with ``raw_features(batch) -> (B, F)`` says itself what the raw-input baseline is.
+
     Args:
         model: A :class:`~conjoin.core.methods.JointEmbedding`.
         datamodule: With ``evaluation_dataloader(split)`` for ``"train"``, ``"val"`` and ``"test"``.
-        budgets: Labels per class; ``None`` for all. A budget that all classes fall short of is left out.
-        probes: Which to fit; the attentive one keeps all tokens in memory and has no raw-input baseline.
+        budgets: Labels per class (in a regression labels in all); ``None`` for all. A budget that all classes
+            fall short of is left out. Several labels per sample have no such budgets: all are used.
+        probes: Which to fit; linear and, but for several labels, kNN if not given. ``"attentive"`` keeps all
+            tokens in memory and has no raw-input baseline, ``"svm"`` needs scikit-learn.
         baselines: ``"random"``: the same system with new weights; ``"raw"``: the flattened input.
+        few_shot: Pairs (ways, shots) to measure on episodes of the test split, see
+            :func:`~conjoin.core.evaluation.few_shot.few_shot`; classification alone.
+        task: What is asked; the data module's declaration if not given.
         draws: Draws of the labelled samples for each budget.
-        seed: Of these draws, and of the attentive probe.
+        seed: Of these draws, of episodes, and of the probes that are trained by batches.
         device: Where to embed; the model's if not given.
         progress: Show progress bars.
 
     Returns:
-        A row per feature set, probe, budget and split (``"val"``, ``"test"``).
+        A row per feature set, probe, budget and split (``"val"``, ``"test"``): accuracy, macro AUC or, in a
+        :class:`~conjoin.core.evaluation.regression.RegressionTable`, root mean squared error.
 
     Raises:
-        ValueError: An unknown probe or baseline, or a split without labels.
+        ValueError: An unknown probe or baseline, a probe that does not fit the task, or a split without
+            labels.
     """
-    for given, known, what in (
-        (probes, ("linear", "knn", "attentive"), "probe"),
-        (baselines, ("random", "raw"), "baseline"),
-    ):
-        for name in given:
-            if name not in known:
-                raise ValueError(f"unknown {what} {name!r}: choose among {', '.join(known)}")
+    for name in baselines:
+        if name not in ("random", "raw"):
+            raise ValueError(f"unknown baseline {name!r}: choose among random, raw")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    datamodule.evaluation_dataloader("train")  # some know their task only when their files have been read
+    task = task_of(datamodule, task)
+    probes = _DEFAULT[task] if probes is None else probes
+    check_probes(task, probes)
+    if few_shot and task != "classification":
+        raise ValueError(f"few-shot episodes need classes, and this is a {task} task")
+    if task == "multilabel" and None not in budgets:
+        raise ValueError("the probes for several labels use all samples: have null (None) among the budgets")
     place = torch.device(getattr(model, "device", "cpu") if device is None else device)
     progress = progress and distributed.rank() == 0
-    table = Table()
+    table = RegressionTable() if task == "regression" else Table()
     # Lightning tests under inference mode, whose tensors the attentive probe could not learn from.
     with torch.inference_mode(False):
-        for source in _sources(model, baselines):
-            table.rows += _evaluate_source(source, datamodule, budgets, probes, draws, seed, place, progress)
+        for source in _sources(model, baselines, datamodule):
+            if isinstance(table, RegressionTable):
+                table.rows += regression_rows(
+                    source, datamodule, budgets, probes, draws, seed, place, progress
+                )
+                table.target_scale = float(getattr(datamodule, "target_scale", 1.0))
+            elif task == "multilabel":
+                table.rows += _multilabel_source(source, datamodule, probes, seed, place, progress)
+            else:
+                table.rows += _evaluate_source(
+                    source, datamodule, budgets, probes, few_shot, draws, seed, place, progress
+                )
     return table
 
 
-def _sources(model: Any, baselines: Sequence[Baseline]) -> Iterable[_Source]:
+def _sources(model: Any, baselines: Sequence[Baseline], data: _Data) -> Iterable[_Source]:
     yield _Source("teacher", model, model.embed, getattr(model, "tokens", None))
     if "random" in baselines:
         # Imported here: checkpoints know the systems, which know the callbacks, which know this module.
@@ -111,7 +148,7 @@ def _sources(model: Any, baselines: Sequence[Baseline]) -> Iterable[_Source]:
         untrained = fresh(model).to(getattr(model, "device", "cpu"))
         yield _Source("random init", untrained, untrained.embed, getattr(untrained, "tokens", None))
     if "raw" in baselines:
-        yield _Source("raw input", None, raw_input, None)
+        yield _Source("raw input", None, getattr(data, "raw_features", raw_input), None)
 
 
 def _evaluate_source(
@@ -119,6 +156,7 @@ def _evaluate_source(
     data: _Data,
     budgets: Sequence[int | None],
     probes: Sequence[Probe],
+    few_shot: Sequence[tuple[int, int]],
     draws: int,
     seed: int,
     device: torch.device,
@@ -130,7 +168,8 @@ def _evaluate_source(
         ("tokens", [probe for probe in probes if probe == "attentive"]),
     ):
         embed = source.embed if kind == "pooled" else source.tokens
-        if not probe_names or embed is None:
+        episodes = few_shot if kind == "pooled" else ()
+        if embed is None or not (probe_names or episodes):
             continue
         with frozen(source.model):
             splits = _extract(source, embed, data, device, progress)
@@ -151,6 +190,24 @@ def _evaluate_source(
                 spread = statistics.stdev(values) if len(values) > 1 else 0.0
                 mean = statistics.fmean(values)
                 rows.append(Row(source.name, probe, budget, split, "accuracy", mean, spread, len(values)))
+        for ways, shots in episodes:
+            rows.append(few_shot_row(source.name, splits.test, ways, shots, seed=seed))
+    return rows
+
+
+def _multilabel_source(
+    source: _Source, data: _Data, probes: Sequence[str], seed: int, device: torch.device, progress: bool
+) -> list[Row]:
+    # The paper's attentive probe has as many heads as its encoder.
+    heads = getattr(getattr(source.model, "encoder", None), "heads", 12)
+    shared: dict[str, Any] = {"device": device, "progress": progress}
+    rows: list[Row] = []
+    with frozen(source.model), torch.enable_grad():
+        if "linear" in probes:
+            rows += multilabel_rows(source.name, source.embed, data, **shared)
+        if "attentive" in probes and source.tokens is not None:
+            options = {**shared, "heads": heads, "seed": seed}
+            rows += multilabel_rows(source.name, source.tokens, data, probe="attentive", **options)
     return rows
 
 
@@ -191,6 +248,17 @@ def _score(
         choice = linear_probe(train, splits.val, splits.test, classes=classes)
     elif probe == "knn":
         choice = knn_probe(train, splits.val, splits.test, spaces=spaces)
+    elif probe == "svm":
+        choice = svm_probe(train, splits.val, splits.test)
+    elif probe == "mlp":
+        choice = mlp_probe(
+            (train.x, train.label),
+            (splits.val.x, splits.val.label),
+            (splits.test.x, splits.test.label),
+            classes=classes,
+            seed=seed,
+            device=device,
+        )
     else:
         with torch.enable_grad():
             choice = attentive_probe(

@@ -18,10 +18,10 @@ class Row:
 
     Attributes:
         features: What was probed: ``"teacher"``, ``"random init"``, ``"raw input"``.
-        probe: ``"linear"``, ``"knn"``, ``"attentive"``.
+        probe: ``"linear"``, ``"knn"``, ``"attentive"``, ``"mlp"``, ``"svm"``, or ``"5-way"`` (few-shot).
         labels_per_class: Budget, ``None`` for all labels.
         split: ``"val"`` (on which choices were made) or ``"test"``.
-        metric: ``"accuracy"``.
+        metric: ``"accuracy"``, ``"few_shot_accuracy"``, ``"macro_auc"`` or ``"rmse"``.
         value: Mean over the draws of the labelled samples.
         std: Sample standard deviation over the draws, 0 for a single one.
         draws: How many there were.
@@ -77,10 +77,11 @@ class Table:
         return cls([Row(**row) for row in json.loads(text)["rows"]])
 
     def __rich__(self) -> RichTable:
-        """Test accuracies: a line per features and probe, a column per budget, best in bold."""
+        """Test figures: a line per features and probe, a column per budget, best in bold."""
         shown = [row for row in self.rows if row.split == "test"]
         budgets = list(dict.fromkeys(row.budget for row in shown))
-        table = RichTable(title="Frozen evaluation: test accuracy, %")
+        auc = any(row.metric == "macro_auc" for row in shown)
+        table = RichTable(title=f"Frozen evaluation: test {'macro AUC' if auc else 'accuracy'}, %")
         table.add_column("features")
         table.add_column("probe")
         for budget in budgets:

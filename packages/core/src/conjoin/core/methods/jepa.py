@@ -108,11 +108,14 @@ class JEPA(JointEmbedding):
         targets = gather_tokens(features, masks.targets)
         predictions = self.predict(self.encode_context(batch, masks), masks)
         out = self.objective(predictions, targets, masks.targets_valid)
+        index = masks.targets
+        if masks.targets_valid is not None:
+            index = index.masked_fill(~masks.targets_valid, -1)  # callbacks leave these out
         return StepOutput(
             out.loss,
             out.terms,
             embedding=features.mean(dim=1),
-            extras={"targets": targets, "target_index": masks.targets},
+            extras={"targets": targets, "target_index": index},
         )
 
     def configure_callbacks(self) -> Sequence[Callback]:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from conjoin.core import distributed, random
 from conjoin.core.checkpoint import Checkpointed
 from conjoin.core.methods.sharding import shard
+from conjoin.core.objectives import StatefulObjective
 from conjoin.core.optim import Optim, Schedule, parameter_groups, set_hyperparameters
 
 __all__ = ("JointEmbedding", "StepOutput", "emulates_bfloat16")
@@ -111,8 +112,16 @@ class JointEmbedding(Checkpointed):
             module.train(was_training)
 
     def embed(self, batch: dict[str, Any], layers: int = 1) -> Tensor:
-        """Frozen features of whole samples, the mean over tokens: (B, D * layers)."""
-        return self.tokens(batch, layers).mean(dim=1)
+        """Frozen features of whole samples: :meth:`pool_tokens` of the tokens."""
+        return self.pool_tokens(self.tokens(batch, layers))
+
+    @staticmethod
+    def pool_tokens(tokens: Tensor) -> Tensor:
+        """Features of whole samples (B, F) from those of their tokens (B, N, D): the mean, F = D.
+
+        A system whose paper pools otherwise says so here, and probes and fine-tuning follow.
+        """
+        return tokens.mean(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Token features (B, N, D) of the representation, with gradient."""
@@ -210,6 +219,18 @@ class JointEmbedding(Checkpointed):
                 "too early (in setup or configure_optimizers): ask in on_train_start instead."
             )
         self._schedules = self.optim.schedules(*self.horizon())
+        for objective in self.stateful_objectives():
+            objective.defer()
+
+    def stateful_objectives(self) -> list[StatefulObjective]:
+        """Objectives whose centres, queues or counters move with the optimiser's steps."""
+        return [module for module in self.modules() if isinstance(module, StatefulObjective)]
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's step, once per accumulated batch; then the objectives' state moves, on every rank."""
+        super().optimizer_step(*args, **kwargs)
+        for objective in self.stateful_objectives():
+            objective.advance()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Mend Lightning's count of epochs after a resume from the very last batch of one."""

@@ -55,7 +55,9 @@ class Attention(nn.Module):
         dim: Width ``D`` of the tokens.
         heads: Number of heads; must divide ``dim``.
         qkv_bias: Whether query, key and value have a bias.
+        proj_bias: Whether the output projection has one.
         init: Scheme of the initial weights.
+        proj_gain: Factor on the scheme's standard deviation for the output projection.
         device: Where the weights live.
         dtype: Their type.
 
@@ -69,7 +71,9 @@ class Attention(nn.Module):
         heads: int,
         *,
         qkv_bias: bool = True,
+        proj_bias: bool = True,
         init: Init = "official",
+        proj_gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -79,7 +83,7 @@ class Attention(nn.Module):
         self.dim = dim
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim, qkv_bias, init=init, device=device, dtype=dtype)
-        self.proj = Linear(dim, dim, init=init, device=device, dtype=dtype)
+        self.proj = Linear(dim, dim, proj_bias, init=init, gain=proj_gain, device=device, dtype=dtype)
 
     def forward(
         self,

@@ -25,7 +25,9 @@ class Mlp(nn.Module):
     Args:
         dim: Width of the tokens.
         hidden: Width in between.
+        bias: Whether the layers have a bias.
         init: Scheme of the initial weights.
+        out_gain: Factor on the scheme's standard deviation for the second layer.
         device: Where the weights live.
         dtype: Their type.
     """
@@ -35,13 +37,15 @@ class Mlp(nn.Module):
         dim: int,
         hidden: int,
         *,
+        bias: bool = True,
         init: Init = "official",
+        out_gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.fc1 = Linear(dim, hidden, init=init, device=device, dtype=dtype)
-        self.fc2 = Linear(hidden, dim, init=init, device=device, dtype=dtype)
+        self.fc1 = Linear(dim, hidden, bias, init=init, device=device, dtype=dtype)
+        self.fc2 = Linear(hidden, dim, bias, init=init, gain=out_gain, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
@@ -90,7 +94,9 @@ class Block(nn.Module):
         qkv_bias: Whether query, key and value have a bias.
         norm_eps: Epsilon of the layer norms.
         layer_scale: First value of the LayerScale on both branches; None for none.
+        bias: Whether any other layer has a bias; False takes those of query, key, value and norms too.
         init: Scheme of the initial weights.
+        residual_gain: Factor on the scheme's standard deviation for the layers that end a branch.
         device: Where the weights live.
         dtype: Their type.
     """
@@ -104,15 +110,27 @@ class Block(nn.Module):
         qkv_bias: bool = True,
         norm_eps: float = 1e-6,
         layer_scale: float | None = None,
+        bias: bool = True,
         init: Init = "official",
+        residual_gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, norm_eps, device=device, dtype=dtype)
-        self.attn = Attention(dim, heads, qkv_bias=qkv_bias, init=init, device=device, dtype=dtype)
-        self.norm2 = nn.LayerNorm(dim, norm_eps, device=device, dtype=dtype)
-        self.mlp = Mlp(dim, int(round(dim * mlp_ratio, 6)), init=init, device=device, dtype=dtype)
+        self.norm1 = nn.LayerNorm(dim, norm_eps, bias=bias, device=device, dtype=dtype)
+        self.attn = Attention(
+            dim,
+            heads,
+            qkv_bias=qkv_bias and bias,
+            proj_bias=bias,
+            init=init,
+            proj_gain=residual_gain,
+            device=device,
+            dtype=dtype,
+        )
+        self.norm2 = nn.LayerNorm(dim, norm_eps, bias=bias, device=device, dtype=dtype)
+        hidden = int(round(dim * mlp_ratio, 6))
+        self.mlp = Mlp(dim, hidden, bias=bias, init=init, out_gain=residual_gain, device=device, dtype=dtype)
         self.ls1: nn.Module = nn.Identity()
         self.ls2: nn.Module = nn.Identity()
         if layer_scale is not None:

@@ -69,6 +69,7 @@ class Linear(nn.Linear):
         out_features: Output width.
         bias: Whether to add a bias.
         init: Name of the scheme.
+        gain: Factor on its standard deviation.
         device: Where the weights live.
         dtype: Their type.
     """
@@ -80,16 +81,18 @@ class Linear(nn.Linear):
         bias: bool = True,
         *,
         init: Init = "official",
+        gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         check_init(init)
         self.init: Init = init
+        self.gain = gain
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
         """New weights by the scheme, zero bias."""
-        init_weight_(self.weight, self.init)
+        init_weight_(self.weight, self.init, self.gain)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -49,7 +49,9 @@ class Predictor(nn.Module):
         out_dim: Width of the predictions; None for ``embed_dim``.
         qkv_bias: Whether query, key and value have a bias.
         norm_eps: Epsilon of the layer norms.
+        bias: Whether layers have a bias; False leaves out those of query, key, value and norms too.
         init: Scheme of the initial weights.
+        residual_gain: Factor on the scheme's standard deviation for the layers that end a branch.
         device: Where the weights live.
         dtype: Their type.
 
@@ -71,7 +73,9 @@ class Predictor(nn.Module):
         out_dim: int | None = None,
         qkv_bias: bool = True,
         norm_eps: float = 1e-6,
+        bias: bool = True,
         init: Init = "official",
+        residual_gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -80,7 +84,7 @@ class Predictor(nn.Module):
             raise ValueError(f"A predictor needs at least one block, got depth {depth}.")
         self.grid = tuple(grid)
         self.dim = dim
-        self.predictor_embed = Linear(embed_dim, dim, init=init, device=device, dtype=dtype)
+        self.predictor_embed = Linear(embed_dim, dim, bias, init=init, device=device, dtype=dtype)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim, device=device, dtype=dtype))
         table = torch.empty(1, math.prod(self.grid), dim, device=device, dtype=dtype)
         self.register_buffer("predictor_pos_embed", table)
@@ -91,14 +95,16 @@ class Predictor(nn.Module):
                 mlp_ratio,
                 qkv_bias=qkv_bias,
                 norm_eps=norm_eps,
+                bias=bias,
                 init=init,
+                residual_gain=residual_gain,
                 device=device,
                 dtype=dtype,
             )
             for _ in range(depth)
         )
-        self.predictor_norm = nn.LayerNorm(dim, norm_eps, device=device, dtype=dtype)
-        self.predictor_proj = Linear(dim, out_dim or embed_dim, init=init, device=device, dtype=dtype)
+        self.predictor_norm = nn.LayerNorm(dim, norm_eps, bias=bias, device=device, dtype=dtype)
+        self.predictor_proj = Linear(dim, out_dim or embed_dim, bias, init=init, device=device, dtype=dtype)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -106,7 +112,11 @@ class Predictor(nn.Module):
         """New mask token (always std 0.02) and the fixed positions; the layers reset themselves."""
         init_weight_(self.mask_token)
         if not self.predictor_pos_embed.is_meta:
-            self.predictor_pos_embed.copy_(sincos_positions(self.grid, self.dim))
+            self.predictor_pos_embed.copy_(self.positions())
+
+    def positions(self) -> Tensor:
+        """The fixed positions (N, dim); a subclass may lay out theirs differently."""
+        return sincos_positions(self.grid, self.dim)
 
     def forward(
         self,

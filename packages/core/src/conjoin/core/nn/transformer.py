@@ -29,7 +29,9 @@ class Transformer(nn.Module):
         qkv_bias: Whether query, key and value have a bias.
         norm_eps: Epsilon of the layer norms.
         layer_scale: First value of the LayerScale on the residual branches; None for none.
+        bias: Whether layers have a bias; False leaves out those of query, key, value and norms too.
         init: Scheme of the initial weights.
+        residual_gain: Factor on the scheme's standard deviation for the layers that end a branch.
         device: Where the weights live.
         dtype: Their type.
 
@@ -47,7 +49,9 @@ class Transformer(nn.Module):
         norm_eps: float = 1e-6,
         *,
         layer_scale: float | None = None,
+        bias: bool = True,
         init: Init = "official",
+        residual_gain: float = 1.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -63,13 +67,15 @@ class Transformer(nn.Module):
                 qkv_bias=qkv_bias,
                 norm_eps=norm_eps,
                 layer_scale=layer_scale,
+                bias=bias,
                 init=init,
+                residual_gain=residual_gain,
                 device=device,
                 dtype=dtype,
             )
             for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(dim, norm_eps, device=device, dtype=dtype)
+        self.norm = nn.LayerNorm(dim, norm_eps, bias=bias, device=device, dtype=dtype)
 
     def forward(
         self,

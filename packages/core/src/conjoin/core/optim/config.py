@@ -10,7 +10,7 @@ import torch
 from torch.optim import SGD, AdamW, Optimizer
 
 from conjoin.core.optim.lars import LARS
-from conjoin.core.optim.schedules import Constant, Cosine, Schedule, WarmupCosine
+from conjoin.core.optim.schedules import Constant, Cosine, Delayed, Schedule, WarmupCosine
 
 __all__ = ("Optim",)
 
@@ -39,6 +39,8 @@ class Optim:
         nesterov: Nesterov momentum for SGD.
         trust: Trust coefficient of LARS.
         fused: Fused kernel for AdamW and SGD; ``None`` uses it wherever the parameters allow.
+        count_from: Number of the first optimiser step on both curves: 1 as in the I-JEPA release, or 0, by
+            which it uses exactly ``start_lr`` and ``weight_decay``.
 
     Raises:
         ValueError: For a value out of its range, or a warm-up given twice.
@@ -59,6 +61,7 @@ class Optim:
     nesterov: bool = False
     trust: float = 1e-3
     fused: bool | None = None
+    count_from: Literal[0, 1] = 1
 
     def __post_init__(self) -> None:
         if self.warmup_epochs is not None and self.warmup_steps is not None:
@@ -81,6 +84,8 @@ class Optim:
             raise ValueError(f"Optim: betas is {self.betas}; it must be two numbers in [0, 1).")
         if self.nesterov and self.momentum == 0:
             raise ValueError("Optim: nesterov needs a momentum above 0.")
+        if self.count_from not in (0, 1):
+            raise ValueError(f"Optim: count_from is {self.count_from}; it must be 0 or 1.")
         if self.fused and self.name == "lars":
             raise ValueError("Optim: LARS has no fused kernel; leave fused unset.")
 
@@ -135,7 +140,10 @@ class Optim:
         warmup = self.warmup_steps or 0
         if self.warmup_epochs is not None:
             warmup = int(self.warmup_epochs * steps_per_epoch)
-        lr = WarmupCosine(self.start_lr, self.lr, self.final_lr, warmup, total_steps, self.schedule_stretch)
-        if self.final_weight_decay is None:
-            return lr, Constant(self.weight_decay)
-        return lr, Cosine(self.weight_decay, self.final_weight_decay, total_steps, self.schedule_stretch)
+        lr: Schedule = WarmupCosine(
+            self.start_lr, self.lr, self.final_lr, warmup, total_steps, self.schedule_stretch
+        )
+        decay: Schedule = Constant(self.weight_decay)
+        if self.final_weight_decay is not None:
+            decay = Cosine(self.weight_decay, self.final_weight_decay, total_steps, self.schedule_stretch)
+        return (lr, decay) if self.count_from else (Delayed(lr), Delayed(decay))

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ("Constant", "Cosine", "CosineMomentum", "Linear", "Schedule", "WarmupCosine")
+__all__ = ("Constant", "Cosine", "CosineMomentum", "Delayed", "Linear", "Schedule", "WarmupCosine")
 
 Schedule = Callable[[int], float]
 
@@ -130,3 +130,18 @@ class WarmupCosine:
             return self.start + (self.peak - self.start) * k / self.warmup_steps
         rest = int(self.stretch * self.total_steps) - self.warmup_steps
         return _half_cosine(self.peak, self.final, (k - self.warmup_steps) / max(1, rest))
+
+
+@dataclass(frozen=True)
+class Delayed:
+    """Another schedule one step later: what counts its steps from 1 counts them from 0 this way.
+
+    Cosines and warm-ups above belong to k = step + 1; delayed they take k = step, so that the first optimiser
+    step has exactly their first value.
+    """
+
+    schedule: Schedule
+
+    def __call__(self, step: int) -> float:
+        """The value at ``step``."""
+        return self.schedule(step - 1)

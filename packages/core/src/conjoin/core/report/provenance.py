@@ -17,8 +17,11 @@ __all__ = ("config_section", "environment_section", "reproduce_section")
 
 _PACKAGES = (
     "conjoin",
-    "conjoin-vision",
+    "conjoin-biosignal",
+    "conjoin-pointcloud",
     "conjoin-samples",
+    "conjoin-tabular",
+    "conjoin-vision",
     "torch",
     "lightning",
     "torchmetrics",
