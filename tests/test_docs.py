@@ -106,7 +106,7 @@ def test_included_files_are_included() -> None:
     files = [re.fullmatch(r'--8<-- "([^":]+)(:\w+)?"', line) for line in lines]
     assert all(files), lines
     assert all((ROOT / file[1]).exists() for file in files if file)
-    assert sum(bool(file and file[1].startswith("examples/")) for file in files) == 3
+    assert sum(bool(file and file[1].startswith("examples/")) for file in files) == 4
 
 
 def test_table_of_systems_is_the_codes() -> None:

@@ -128,3 +128,18 @@ def test_embed_images(tmp_path: Path) -> None:
     assert features.shape == (5, 192)
     assert np.isfinite(features).all()
     assert np.ptp(features, axis=0).max() > 0
+
+
+@pytest.mark.slow
+def test_stepwise_learning_follows_the_theory(tmp_path: Path) -> None:
+    """The first modes are seen one at a time, at the predicted steps, and the report can draw both."""
+    from conjoin.core.report.run import Run
+
+    call = "import stepwise; stepwise.main(count=200, dim=6, waited_for=4)"
+    out = run(sys.executable, "-c", call, cwd=tmp_path, path=EXAMPLES)
+    assert "4 of 4 steps seen" in out
+    assert float(out.split("correlation ")[1].split()[0]) >= 0.9
+    spectra = Run.read(tmp_path / "runs" / "stepwise" / "version_0").spectra
+    assert spectra is not None
+    assert len(spectra.predicted) == 6
+    assert len(spectra.detected) >= 4

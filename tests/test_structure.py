@@ -45,7 +45,7 @@ ARROWS = {
         "spec",
     },
     "methods": {
-        *("callbacks", "checkpoint", "data", "distributed", "masking", "metrics"),
+        *("callbacks", "checkpoint", "data", "distributed", "evaluation", "masking", "metrics"),
         *("nn", "objectives", "optim", "random", "spec"),
     },
 }

@@ -79,6 +79,17 @@ def test_float_buffers_can_be_averaged():
     assert torch.equal(teacher.norm.running_mean, torch.full((3,), 0.25))
 
 
+def test_buffers_can_be_the_teachers_own():
+    student, teacher = Net(), Net()
+    for module in (student, teacher):
+        module(torch.randn(8, 4))
+    own = {name: value.clone() for name, value in teacher.named_buffers()}
+    average = 0.75 * teacher.linear.weight.detach() + 0.25 * student.linear.weight.detach()
+    update_average(student, teacher, 0.75, buffers="keep")
+    torch.testing.assert_close(teacher.linear.weight.detach(), average)
+    assert all(torch.equal(own[name], value) for name, value in teacher.named_buffers())
+
+
 def test_copy_weights():
     student, teacher = Net(), Net()
     copy_weights(student, teacher)

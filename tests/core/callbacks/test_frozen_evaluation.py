@@ -57,3 +57,23 @@ def test_callback_needs_a_data_module(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="needs a data module"):
         trainer.test(Model(), Data().test_dataloader())
+
+
+def test_task_and_episodes_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    def evaluate(model: Any, data: Any, **options: Any) -> Table:
+        asked.update(options)
+        return Table()
+
+    monkeypatch.setattr("conjoin.core.callbacks.frozen_evaluation.evaluate", evaluate)
+    callback = FrozenEvaluation(task="multilabel", few_shot=((5, 1),))
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        callbacks=[callback],
+    )
+    trainer.test(Model(), Data(), verbose=False)
+    assert (asked["task"], asked["few_shot"], asked["probes"]) == ("multilabel", ((5, 1),), None)

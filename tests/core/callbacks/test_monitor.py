@@ -82,7 +82,7 @@ def test_writes_its_file(tmp_path: Path) -> None:
     monitor = RepresentationMonitor(**SMALL)
     trainer(tmp_path, [monitor], steps=20).fit(Tiny(), Data())
     with np.load(tmp_path / "monitor.npz") as file:
-        assert set(file) == {"steps", "eigenvalues", "rankme", "content_share", "detected"}
+        assert set(file) == {"steps", "eigenvalues", "rankme", "content_share", "detected", "predicted"}
         steps = file["steps"]
         assert steps.tolist() == sorted({round(10 ** (k / 16)) for k in range(21)})
         assert file["eigenvalues"].shape == (len(steps), 8)

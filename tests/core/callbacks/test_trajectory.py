@@ -24,6 +24,17 @@ def equal(one, other):
     ) and torch.equal(torch.stack(one.eigenvalues), torch.stack(other.eigenvalues))
 
 
+def test_predicted_steps_are_written_beside_the_detected(tmp_path):
+    made = Trajectory((3, 7.5))
+    made.append(1, torch.tensor([1.0, 0.5]), 1.0, math.nan, True)
+    made.save(tmp_path / "monitor.npz")
+    with np.load(tmp_path / "monitor.npz") as file:
+        assert file["predicted"].tolist() == [3.0, 7.5]
+    rising().save(tmp_path / "monitor.npz")
+    with np.load(tmp_path / "monitor.npz") as file:
+        assert file["predicted"].shape == (0,)
+
+
 def test_state_goes_through_a_safe_checkpoint(tmp_path):
     torch.save(rising().state_dict(), tmp_path / "state.pt")
     again = Trajectory()

@@ -11,18 +11,13 @@ from torch import Tensor, nn
 from conjoin.core import distributed
 
 sys.path.insert(0, str(Path(__file__).parent))
-from catalogue import CASES, EVEN_ROWS_ONLY, Case, cut, evaluate, net, rows
+from catalogue import CASES, Case, cut, evaluate, net, rows
 
 # Three optimiser steps; the last batch is incomplete and is shared unequally.
-EVEN, UNEVEN = [(12, 12), (12, 12), (12, 12)], [(12, 12), (12, 12), (11, 9)]
+SIZES = [(12, 12), (12, 12), (11, 9)]
 
 
-def sizes_of(case: Case) -> list[tuple[int, int]]:
-    """Rows of both ranks in each step."""
-    return EVEN if case.name in EVEN_ROWS_ONLY else UNEVEN
-
-
-def train(case: Case, rank: int | None, sizes: list[tuple[int, int]]) -> dict[str, Any]:
+def train(case: Case, rank: int | None) -> dict[str, Any]:
     """A few steps of gradient descent: values, gradients and the state left behind.
 
     ``rank`` None is one process with all rows.
@@ -35,16 +30,14 @@ def train(case: Case, rank: int | None, sizes: list[tuple[int, int]]) -> dict[st
         for parameter in model.parameters():
             parameter.register_hook(distributed.all_reduce_mean)  # what DDP does
     values, gradients = [], []
-    for step, (first, second) in enumerate(sizes):
+    for step, (first, second) in enumerate(SIZES):
         batch = rows(first + second, seed=step)
         if rank is not None:
             batch = cut(batch, 0, first) if rank == 0 else cut(batch, first, first + second)
         model.zero_grad()
         out = evaluate(case, objective, student, teacher, batch)
         out.loss.backward()
-        # A loss that is a mean of its own rows differs from rank to rank: what counts is their mean.
-        own = rank is not None and case.name in EVEN_ROWS_ONLY
-        values.append(distributed.all_reduce_mean(out.loss.detach()) if own else out.loss.detach())
+        values.append(out.loss.detach())
         gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
         with torch.no_grad():
             for parameter in model.parameters():
@@ -55,7 +48,7 @@ def train(case: Case, rank: int | None, sizes: list[tuple[int, int]]) -> dict[st
 
 def on_rank(rank: int, world: int) -> dict[str, Any]:
     """Every objective on this rank, by name."""
-    return {case.name: train(case, rank, sizes_of(case)) for case in CASES}
+    return {case.name: train(case, rank) for case in CASES}
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
@@ -78,7 +71,7 @@ def worst(ranks: list[dict[str, Any]]) -> dict[str, tuple[float, float, float]]:
     """The largest errors of the ranks' :func:`on_rank` against one process, by objective."""
     result = {}
     for case in CASES:
-        alone = train(case, None, sizes_of(case))
+        alone = train(case, None)
         each = [errors(found[case.name], alone) for found in ranks]
         result[case.name] = (max(e[0] for e in each), max(e[1] for e in each), max(e[2] for e in each))
     return result

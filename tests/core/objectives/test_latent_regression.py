@@ -72,6 +72,34 @@ def test_only_valid_positions_count(pair, distance):
     assert ours.item() == pytest.approx(alone.item(), rel=1e-12)
 
 
+def test_whitened_targets_have_unit_covariance():
+    g = torch.Generator().manual_seed(1)
+    mix = torch.diag(torch.tensor([100.0, 1.0, 0.3], dtype=torch.float64)) @ torch.randn(
+        3, 3, generator=g, dtype=torch.float64
+    )
+    targets = torch.randn(7, 40, 3, generator=g, dtype=torch.float64) @ mix + 5
+    rows = targets.flatten(0, 1)
+    whitened = normalize_targets(targets, "whiten").flatten(0, 1)
+    covariance = (rows - rows.mean(0)).T @ (rows - rows.mean(0)) / len(rows)
+    # Symmetric, and exactly the inverse root of the covariance with its ridge.
+    root = torch.linalg.lstsq(rows - rows.mean(0), whitened).solution
+    torch.testing.assert_close(root, root.T, rtol=1e-6, atol=1e-9)
+    ridge = 0.01 * covariance.diag().mean() * torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(
+        root @ (covariance + ridge) @ root, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-8
+    )
+    torch.testing.assert_close(whitened.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_whitening_learns_from_valid_targets_alone(pair):
+    _, h = pair
+    valid = torch.zeros(2, 3, 4, dtype=torch.bool)
+    valid[:, :2] = True
+    moved = torch.where(valid[..., None], h, h * 50 + 3)
+    ours = normalize_targets(moved, "whiten", valid)[valid]
+    torch.testing.assert_close(ours, normalize_targets(h[:, :2], "whiten").flatten(0, 2))
+
+
 def test_gradient_reaches_predictions_alone(pair):
     z, h = (t.clone().requires_grad_() for t in pair)
     latent_regression(z, h).backward()

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from conjoin.core.report.evaluation import best_probe, evaluation_section, reported, scores
+from conjoin.core.report.headline import facts
+from conjoin.core.report.health import checks
 from conjoin.core.report.run import Run
 
 
@@ -68,3 +70,36 @@ def test_names_from_the_file_are_escaped_and_gaps_dashed(run_dir: Path) -> None:
 def test_absent(run_dir: Path) -> None:
     (run_dir / "evaluation.json").unlink()
     assert "has no evaluation.json" in evaluation_section(Run.read(run_dir)).body
+
+
+def test_errors_are_in_their_own_units_and_the_smallest_is_bold(run_dir: Path) -> None:
+    values = {"teacher": 512.34, "random init": 700.5, "raw input": 623.1}
+    rows = [
+        {"features": name, "probe": "linear", "labels_per_class": budget, "value": value, "metric": "rmse"}
+        for name, value in values.items()
+        for budget in (100, None)
+    ]
+    (run_dir / "evaluation.json").write_text(json.dumps({"rows": rows, "target_scale": 1000.0}))
+    run = Run.read(run_dir)
+    body = evaluation_section(run).body
+    assert re.findall(r"<strong>([^<]*)</strong>", body) == ["512.3", "512.3"]
+    assert "RMSE in original units on the test split" in body
+    assert "labels in all" in body
+    spec = json.loads(re.search(r'data-figure="fig-evaluation-test-rmse">(.*?)</script>', body)[1])
+    assert spec["data"][0]["y"] == [512.34, 512.34]
+    found = {check.title: (check.state, check.value) for check in checks(run)}
+    assert found["gain over raw input"] == ("good", "-17.8\u202f% error")
+    told = dict(facts(run, None))
+    assert told["linear RMSE, all labels, test split"] == "512.3"
+
+
+def test_several_labels_and_episodes_have_tables_of_their_own(run_dir: Path) -> None:
+    rows = [
+        {"features": "teacher", "probe": "linear", "value": 0.91, "metric": "macro_auc"},
+        {"features": "teacher", "probe": "5-way", "labels_per_class": 10, "value": 0.8}
+        | {"std": 0.02, "draws": 10, "metric": "few_shot_accuracy"},
+    ]
+    (run_dir / "evaluation.json").write_text(json.dumps({"rows": rows}))
+    body = evaluation_section(Run.read(run_dir)).body
+    assert "macro AUC in % on the test split" in body
+    assert "few-shot accuracy in % on the test split, mean ± standard deviation over 10 episodes" in body

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conjoin.core.masking import Masks
-from conjoin.core.report import ImageArtist, Panel, SampleArtist
+from conjoin.core.report import ArrayArtist, ImageArtist, Panel, SampleArtist
 from conjoin.core.report.gallery import artist_of, enlarge, picture, show
 
 MASKS = Masks(torch.tensor([[0, 3]]), torch.tensor([[[1], [2]]]))
@@ -75,12 +75,32 @@ def test_who_draws() -> None:
         def draw(self, sample: object, masks: object, grid: object) -> list[Panel]:
             return []
 
-    own, plain = Own(), SimpleNamespace(mean=(0.5,), std=torch.tensor([0.25]))
+    own, other = Own(), Own()
+    plain = SimpleNamespace(mean=(0.5,), std=torch.tensor([0.25]))
     assert isinstance(own, SampleArtist)
-    assert artist_of(plain, own) is own
-    assert artist_of(own, plain) is own
-    assert artist_of(object(), plain) == ImageArtist((0.5,), (0.25,))
-    assert artist_of(object(), object()) == ImageArtist()
+    image = ({"x": torch.zeros(1, 8, 8)}, (2, 2))
+    assert artist_of(plain, own, *image) is own
+    assert artist_of(own, plain, *image) is own
+    assert artist_of(own, other, *image) is own  # the system knows its tokens
+    assert artist_of(object(), plain, *image) == ImageArtist((0.5,), (0.25,))
+    assert artist_of(object(), object(), *image) == ImageArtist()
+    for x, grid in ((torch.zeros(2, 8, 8), (2, 2)), (torch.zeros(9, 3), (4,)), (torch.zeros(1, 8, 8), (4,))):
+        assert artist_of(object(), plain, {"x": x}, grid) == ArrayArtist()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "classes"),
+    [
+        ([(192, 192), (192, 192)], ('"sample"', '"panels"')),
+        ([(18, 180), (60, 180)], ('"sample"', '"panels strips"')),
+        ([(360, 800), (360, 800)], ('"sample whole"', '"panels"')),
+        ([(128, 1024)], ('"sample whole"', '"panels strips"')),
+        ([(448, 448)], ('"sample"', '"panels"')),
+    ],
+)
+def test_long_strips_stand_below_each_other(shapes: list[tuple[int, int]], classes: tuple[str, str]) -> None:
+    html = show([Panel("c", "a", np.zeros(shape, np.uint8)) for shape in shapes], "t")
+    assert [f"class={name}" in html for name in classes] == [True, True]
 
 
 def test_enlarge_repeats_whole_pixels() -> None:

@@ -69,3 +69,17 @@ def test_health_from_the_log_the_monitor_or_neither(run_dir: Path) -> None:
     (run_dir / "monitor.npz").unlink()
     assert "has no monitor.npz" in health_section(Run.read(run_dir)).body
     assert "has no monitor.npz" in spectrum_section(Run.read(run_dir)).body
+
+
+def test_predicted_steps_are_circles_on_their_eigenvalues(run_dir: Path) -> None:
+    with np.load(run_dir / "monitor.npz") as file:
+        arrays = dict(file)
+    assert "predicted steps" not in spectrum_section(Run.read(run_dir)).body
+    np.savez(run_dir / "monitor.npz", **{**arrays, "predicted": [20.0, 60.0, 1e9]})
+    run = Run.read(run_dir)
+    spec = specs(spectrum_section(run).body)["fig-eigenvalues"]
+    (circles,) = [trace for trace in spec["data"] if trace.get("name") == "predicted steps (2)"]
+    assert circles["x"] == [20, 60]
+    for step, value, index in zip(circles["x"], circles["y"], (0, 1), strict=True):
+        nearest = np.abs(run.spectra.steps - step).argmin()
+        np.testing.assert_allclose(value, run.spectra.eigenvalues[nearest, index], rtol=1e-4)

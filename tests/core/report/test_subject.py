@@ -26,6 +26,20 @@ def test_embeddings_match_the_model(subject: Subject) -> None:
     assert labels.tolist() == batch["label"].tolist()
 
 
+def test_numbers_come_in_their_own_units(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject.datamodule.target_scale, subject.datamodule.target_mean = 10.0, 3.0
+    plain = Subject.batches
+
+    def batches(self: Subject, count: int, size: int = 64) -> object:
+        for batch in plain(self, count, size):
+            yield {"x": batch["x"], "target": batch.pop("label").float()}
+
+    monkeypatch.setattr(Subject, "batches", batches)
+    _, numbers = subject.embeddings(8)
+    assert numbers.is_floating_point()
+    assert set(numbers.tolist()) <= {3.0, 13.0, 23.0, 33.0, 43.0}
+
+
 def test_label_names(subject: Subject) -> None:
     assert subject.label_name(1) == "green disc"
     assert subject.label_name(99) == "class 99"

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,18 @@ def test_throughput_names_median_wait_and_memory(run_dir: Path) -> None:
     body = throughput_section(Run.read(run_dir)).body
     assert "3.0% of the time" in body
     assert "1.21 GiB" in body
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"), [("accuracy", [50, 75]), ("macro_auc", [50, 75]), ("rmse", [0.5, 0.75])]
+)
+def test_a_fine_tuned_model_shows_its_own_figure(metric: str, shown: list[float]) -> None:
+    series = Series(np.array([10.0, 20.0]), np.array([0.5, 0.75]))
+    section = probes_section(Run(Path("run"), metrics={f"val/{metric}": series}))
+    assert section.title == "Validation over training"
+    spec = json.loads(re.search(rf'data-figure="fig-val-{metric}">(.*?)</script>', section.body)[1])
+    assert spec["data"][0]["y"] == shown
+    both = probes_section(Run(Path("run"), metrics={f"val/{metric}": series, "probe/knn_acc": series}))
+    assert both.title == "Probes over training"
+    assert "fig-probes" in both.body
+    assert f"fig-val-{metric}" in both.body

@@ -8,9 +8,9 @@ and ``conjoin --help`` or ``conjoin recipes`` need not wait for torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conjoin.core.methods import JEPA, JointEmbedding
+    from conjoin.core.methods import JEPA, FineTune, JointEmbedding
 
-__all__ = ("JEPA", "JointEmbedding")
+__all__ = ("JEPA", "FineTune", "JointEmbedding")
 
 
 def __getattr__(name: str) -> Any:

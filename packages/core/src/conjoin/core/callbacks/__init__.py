@@ -6,6 +6,7 @@ from conjoin.core.callbacks.alarms import (
     FeatureStdCollapse,
     LowContentShare,
     NonFiniteLoss,
+    ProjectionCollapse,
     RankMeDrop,
     Reading,
 )
@@ -28,6 +29,7 @@ __all__ = (
     "NonFiniteLoss",
     "OnlineKNN",
     "OnlineProbe",
+    "ProjectionCollapse",
     "RankMeDrop",
     "Reading",
     "RepresentationMonitor",

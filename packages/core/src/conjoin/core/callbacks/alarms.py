@@ -9,7 +9,15 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-__all__ = ("Alarm", "FeatureStdCollapse", "LowContentShare", "NonFiniteLoss", "RankMeDrop", "Reading")
+__all__ = (
+    "Alarm",
+    "FeatureStdCollapse",
+    "LowContentShare",
+    "NonFiniteLoss",
+    "ProjectionCollapse",
+    "RankMeDrop",
+    "Reading",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,9 @@ class Reading:
             sqrt(D): 1 when they spread evenly, 0 when all are equal.
         loss_is_finite: Whether every loss since the last measurement was.
         comparable: Whether there were enough embeddings for ``rankme`` to be compared.
+        projection_std: As ``feature_std``, of the projections that the objective saw in one step, NaN if the
+            method has none.
+        projection_scale: Mean over columns of the standard deviation of the projections themselves.
     """
 
     step: int
@@ -32,6 +43,8 @@ class Reading:
     feature_std: float
     loss_is_finite: bool
     comparable: bool
+    projection_std: float = math.nan
+    projection_scale: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,44 @@ class FeatureStdCollapse(Alarm):
             f"{reading.feature_std:.2g}, threshold {self.threshold:g}): the representation has collapsed; "
             "lower the learning rate or strengthen what prevents collapse"
         )
+
+
+@dataclass(frozen=True)
+class ProjectionCollapse(Alarm):
+    """The projections that the objective compares are nearly parallel, or nearly nothing.
+
+    What an encoder shows lags behind: norms and residual branches keep its features apart for long after
+    the projections have died, so two-view systems are watched where their loss is taken. Objectives that
+    compare directions die by parallel projections, others (VICReg, LeJEPA) also by short ones.
+
+    Attributes:
+        patience: How many measurements in a row.
+        threshold: Least relative standard deviation of directions.
+        fraction: Least standard deviation, as a fraction of the first comparable one.
+    """
+
+    patience: int = 3
+    threshold: float = 0.2
+    fraction: float = 0.1
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        advice = (
+            "the loss can fall with nothing learned; strengthen what prevents collapse (teacher, "
+            "stop-gradient and predictor, or variance and covariance terms)"
+        )
+        if reading.projection_std < self.threshold:
+            return (
+                "projections of different samples are nearly parallel (relative standard deviation "
+                f"{reading.projection_std:.2g}, threshold {self.threshold:g}): {advice}"
+            )
+        if reference is not None and reading.projection_scale < self.fraction * reference.projection_scale:
+            share = reading.projection_scale / reference.projection_scale
+            return (
+                f"projections of different samples differ by {share:.2g} of what they did at step "
+                f"{reference.step} (threshold {self.fraction:g}): {advice}"
+            )
+        return None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ step, not a counter.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,6 +21,8 @@ from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
 __all__ = ("EMATeacher", "copy_weights", "update_average")
+
+Buffers = Literal["copy", "average", "keep"]
 
 
 class EMATeacher(Callback):
@@ -32,8 +34,9 @@ class EMATeacher(Callback):
         momentum: Step (from 0) to momentum in [0, 1].
         student: Attribute path of the student in the module.
         teacher: Attribute path of the teacher; same architecture, frozen, sharing no parameter.
-        buffers: What happens to float buffers: ``"copy"`` them from the student, or ``"average"`` them.
-            Integer and boolean buffers are always copied.
+        buffers: What happens to float buffers: ``"copy"`` them from the student, ``"average"`` them, or
+            ``"keep"`` the teacher's own (of batch norms that it runs in training mode). Integer and boolean
+            buffers are copied in the first two cases.
     """
 
     def __init__(
@@ -41,10 +44,10 @@ class EMATeacher(Callback):
         momentum: Callable[[int], float],
         student: str = "encoder",
         teacher: str = "teacher",
-        buffers: Literal["copy", "average"] = "copy",
+        buffers: Buffers = "copy",
     ) -> None:
-        if buffers not in ("copy", "average"):
-            raise ValueError(f'buffers must be "copy" or "average", not {buffers!r}.')
+        if buffers not in get_args(Buffers):
+            raise ValueError(f'buffers must be "copy", "average" or "keep", not {buffers!r}.')
         self.momentum = momentum
         self.student = student
         self.teacher = teacher
@@ -138,7 +141,7 @@ def update_average(
     teacher: nn.Module,
     momentum: float,
     *,
-    buffers: Literal["copy", "average"] = "copy",
+    buffers: Buffers = "copy",
     master: list[Tensor] | None = None,
 ) -> list[Tensor] | None:
     """Do ``teacher = momentum * teacher + (1 - momentum) * student``, in place and in float32 or wider.
@@ -164,6 +167,8 @@ def update_average(
         torch._foreach_copy_(target, master)
     elif target:
         torch._foreach_lerp_(target, source, 1 - momentum)
+    if buffers == "keep":
+        return master
     theirs = dict(teacher.named_buffers())
     for name, buffer in student.named_buffers():
         ours, other = _local(buffer), _local(theirs[name])

@@ -19,6 +19,7 @@ from conjoin.core.callbacks.alarms import (
     FeatureStdCollapse,
     LowContentShare,
     NonFiniteLoss,
+    ProjectionCollapse,
     RankMeDrop,
     Reading,
 )
@@ -32,7 +33,13 @@ from conjoin.core.metrics.spectrum import participation_ratio, rankme_from_singu
 
 __all__ = ("RepresentationMonitor",)
 
-_DEFAULT_ALARMS = (RankMeDrop(), LowContentShare(), FeatureStdCollapse(), NonFiniteLoss())
+_DEFAULT_ALARMS = (
+    RankMeDrop(),
+    LowContentShare(),
+    FeatureStdCollapse(),
+    ProjectionCollapse(),
+    NonFiniteLoss(),
+)
 
 
 class RepresentationMonitor(pl.Callback):
@@ -41,7 +48,8 @@ class RepresentationMonitor(pl.Callback):
     Every ``every_n_steps`` optimiser steps, and at log-spaced steps, it looks at the last
     ``max_samples`` training embeddings of all ranks and logs ``monitor/rankme``, ``monitor/eig_max``,
     ``monitor/participation_ratio``, ``monitor/feature_std``, ``monitor/content_share`` (of this step's
-    targets, if the method has targets) and its own cost, ``monitor/time_share``. The eigenvalues of
+    targets, if the method has targets), ``monitor/projection_std`` and ``monitor/projection_scale`` (of
+    this step's projections, if it has any) and its own cost, ``monitor/time_share``. The eigenvalues of
     the covariance at the log-spaced steps are kept and written, with the discrete steps found in
     them, to ``monitor.npz`` in the run's folder when validation or training ends.
 
@@ -51,6 +59,8 @@ class RepresentationMonitor(pl.Callback):
         points_per_decade: Log-spaced measurements per factor of ten in steps.
         alarms: Rules; the default ones if not given, none if empty.
         on_alarm: ``"warn"`` says it once, ``"stop"`` also ends training.
+        predicted_steps: Optimiser steps at which a theory expects the eigenvalues to be learned, the largest
+            first (see :mod:`conjoin.core.theory`); the report draws them beside those that are detected.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class RepresentationMonitor(pl.Callback):
         points_per_decade: int = 16,
         alarms: Sequence[Alarm] | None = None,
         on_alarm: Literal["warn", "stop"] = "warn",
+        predicted_steps: Sequence[float] = (),
     ) -> None:
         for name, value in (("every_n_steps", every_n_steps), ("points_per_decade", points_per_decade)):
             if value < 1:
@@ -73,7 +84,7 @@ class RepresentationMonitor(pl.Callback):
         self.points_per_decade = points_per_decade
         self.alarms = tuple(_DEFAULT_ALARMS if alarms is None else alarms)
         self.on_alarm = on_alarm
-        self.trajectory = Trajectory()
+        self.trajectory = Trajectory(predicted_steps)
         self._step = 0
         self._reference: Reading | None = None
         # How many measurements in a row each alarm has held; -1 once it has spoken.
@@ -118,6 +129,7 @@ class RepresentationMonitor(pl.Callback):
             feature_std=std,
             loss_is_finite=bad is None or float(all_reduce_sum(bad)) == 0,
             comparable=rows >= min(4 * len(eigenvalues), self.max_samples),
+            **_projection_spread(outputs),
         )
         self._bad_losses = None
         if keep:
@@ -130,6 +142,9 @@ class RepresentationMonitor(pl.Callback):
         }
         if not math.isnan(share):
             values["monitor/content_share"] = share
+        if not math.isnan(reading.projection_std):
+            values["monitor/projection_std"] = reading.projection_std
+            values["monitor/projection_scale"] = reading.projection_scale
         self._seconds += time.perf_counter() - start
         values["monitor/time_share"] = self._seconds / max(time.perf_counter() - self._started, 1e-9)
         record(trainer, module, values)
@@ -158,8 +173,7 @@ class RepresentationMonitor(pl.Callback):
         second, total = second.cpu(), total.cpu()
         eigenvalues = spectrum((second - torch.outer(total, total) / rows) / (rows - 1))
         rankme = rankme_from_singular_values(spectrum(second)[:rows].sqrt())
-        variance = (unit_square - unit_total.square() / rows).clamp(min=0) / (rows - 1)
-        return rows, eigenvalues, float(rankme), float(variance.sqrt().mean()) * math.sqrt(width)
+        return rows, eigenvalues, float(rankme), _mean_std(rows, unit_total, unit_square) * math.sqrt(width)
 
     @torch.no_grad()
     def _content_share(self, outputs: Any) -> float:
@@ -227,6 +241,29 @@ class RepresentationMonitor(pl.Callback):
             self._strikes = list(state_dict["strikes"])
         bad = state_dict["bad_losses"]
         self._bad_losses = None if bad is None else torch.tensor(bad, dtype=torch.float64)
+
+
+def _mean_std(rows: int, total: Tensor, square: Tensor) -> float:
+    """Mean standard deviation of columns from their sums and sums of squares (D,)."""
+    return float(((square - total.square() / rows).clamp(min=0) / (rows - 1)).sqrt().mean())
+
+
+@torch.no_grad()
+def _projection_spread(outputs: Any) -> dict[str, float]:
+    """Standard deviation of this step's projections over all ranks, of directions and as they are."""
+    z = outputs.get("projection")
+    if z is None:
+        return {}
+    z = z.cpu() if z.device.type == "mps" else z  # no float64 there
+    z = z.to(torch.float64)
+    z = z[z.isfinite().all(dim=1)]
+    unit = torch.nn.functional.normalize(z, dim=1)
+    count = torch.full((), float(len(z)), dtype=z.dtype, device=z.device)
+    count, *sums = _sum_over_ranks(count, unit.sum(0), unit.square().sum(0), z.sum(0), z.square().sum(0))
+    if count < 2:
+        return {"projection_std": 0.0, "projection_scale": 0.0}
+    direction = _mean_std(int(count), *sums[:2]) * math.sqrt(z.shape[1])
+    return {"projection_std": direction, "projection_scale": _mean_std(int(count), *sums[2:])}
 
 
 def _sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:

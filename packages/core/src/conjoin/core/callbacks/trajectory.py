@@ -2,6 +2,7 @@
 """The spectra that a run went through, as they are kept in checkpoints and written to ``monitor.npz``."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ class Trajectory:
         rankme: T values.
         content_share: T values, NaN where the method has no targets.
         comparable: Whether enough embeddings were at hand, T values.
+        predicted: Steps at which a theory expects the leading eigenvalues to be learned.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, predicted: Sequence[float] = ()) -> None:
+        self.predicted = tuple(float(step) for step in predicted)
         self.steps: list[int] = []
         self.eigenvalues: list[Tensor] = []
         self.rankme: list[float] = []
@@ -62,7 +65,8 @@ class Trajectory:
     def save(self, path: Path) -> None:
         """Write an .npz: steps (T,), eigenvalues (T, D), rankme (T,), content_share (T,), detected (S, 2).
 
-        A row of ``detected`` is the step and the index of the eigenvalue. The file is replaced as a whole.
+        A row of ``detected`` is the step and the index of the eigenvalue; ``predicted`` (P,) is written too.
+        The file is replaced as a whole.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -74,6 +78,7 @@ class Trajectory:
                 rankme=np.asarray(self.rankme, dtype=np.float64),
                 content_share=np.asarray(self.content_share, dtype=np.float64),
                 detected=np.asarray(self.detected(), dtype=np.float64).reshape(-1, 2),
+                predicted=np.asarray(self.predicted, dtype=np.float64),
             )
         os.replace(part, path)
 

@@ -15,7 +15,7 @@ from conjoin.core.evaluation.features import Features
 
 __all__ = ("COSTS", "SVMChoice", "svm_probe")
 
-COSTS = (0.012, 0.1, 1.0, 10.0, 100.0)
+COSTS = (0.012, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """Candidates for the cost; the first is Point-JEPA's (arXiv 2404.16432)."""
 
 

@@ -22,6 +22,7 @@ from conjoin.core.objectives.off_diagonal import off_diagonal_energy
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import column_sum, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("BarlowTwins", "barlow_twins")
 
@@ -58,7 +59,7 @@ def barlow_twins(
     return scale / len(pairs) * invariance, scale * redundancy / len(pairs) * off_diagonal
 
 
-class BarlowTwins(nn.Module):
+class BarlowTwins(SelfDescribing, nn.Module):
     """Module of :func:`barlow_twins`.
 
     Example:

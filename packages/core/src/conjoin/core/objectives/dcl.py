@@ -24,6 +24,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.similarity import row_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("DCL", "dcl")
 
@@ -69,7 +70,7 @@ def dcl(
     return loss if directions == "sum" else loss / 2
 
 
-class DCL(nn.Module):
+class DCL(SelfDescribing, nn.Module):
     """Module of :func:`dcl`.
 
     Example:

@@ -24,6 +24,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.similarity import row_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("CLIP", "InfoNCE", "cross_entropy_to_own", "info_nce")
 
@@ -63,7 +64,7 @@ def info_nce(views: Sequence[Tensor], scale: float | Tensor, symmetric: bool = T
     return torch.stack(losses).mean()
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(SelfDescribing, nn.Module):
     """Module of :func:`info_nce` with a fixed temperature.
 
     Example:
@@ -87,7 +88,7 @@ class InfoNCE(nn.Module):
         return f"temperature={self.temperature}, symmetric={self.symmetric}"
 
 
-class CLIP(nn.Module):
+class CLIP(SelfDescribing, nn.Module):
     """Symmetric :func:`info_nce` whose temperature is learnt.
 
     The parameter ``log_scale`` is the logarithm of the inverse temperature. As in the release it is kept

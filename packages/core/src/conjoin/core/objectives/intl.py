@@ -26,6 +26,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import column_sum, global_mean, global_rows
 from conjoin.core.objectives.spectral_transform import Transform, spectral_transform
 from conjoin.core.objectives.views import Views, as_views, unit
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("INTL", "trace_loss", "trade_off")
 
@@ -51,7 +52,7 @@ def trace_loss(t: Tensor, axis: Literal[0, 1], total: int) -> Tensor:
     return (column_sum(t.square()) / (total - 1) - 1).square().sum()
 
 
-class INTL(nn.Module):
+class INTL(SelfDescribing, nn.Module):
     """Spectral transformation, alignment and trace loss.
 
     Args:

@@ -19,6 +19,7 @@ from conjoin.core import distributed
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.views import Views, as_views, unit
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("KoLeo", "koleo", "nearest_other")
 
@@ -68,7 +69,7 @@ def koleo(z: Tensor, eps: float = 1e-8, local: bool = False) -> Tensor:
     return -global_mean(torch.log(distance + eps), total)
 
 
-class KoLeo(nn.Module):
+class KoLeo(SelfDescribing, nn.Module):
     """Sum over views of :func:`koleo`; one view is enough.
 
     Example:

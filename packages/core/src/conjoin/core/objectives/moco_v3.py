@@ -19,6 +19,7 @@ from conjoin.core.objectives.info_nce import cross_entropy_to_own
 from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.views import Views, as_pairs, unit
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("MoCoV3", "moco_v3")
 
@@ -28,7 +29,7 @@ def moco_v3(queries: Tensor, keys: Tensor, temperature: float = 1.0) -> Tensor:
     return 2 * temperature * cross_entropy_to_own(unit(queries), unit(keys.detach()), 1 / temperature)
 
 
-class MoCoV3(nn.Module):
+class MoCoV3(SelfDescribing, nn.Module):
     """Symmetric :func:`moco_v3`.
 
     Example:

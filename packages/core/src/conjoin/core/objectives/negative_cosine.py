@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.views import Views, as_pairs, unit
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("BYOL", "SimSiam", "negative_cosine")
 
@@ -36,7 +37,7 @@ def _mean_over_directions(students: Views, targets: Views) -> tuple[Tensor, int]
         return torch.stack([negative_cosine(own[i], others[j]) for i, j in pairs]).mean(), len(pairs)
 
 
-class BYOL(nn.Module):
+class BYOL(SelfDescribing, nn.Module):
     """Sum over both directions of the squared distance of unit rows, ``2 - 2 cos``.
 
     Two matrices are one direction alone.
@@ -53,7 +54,7 @@ class BYOL(nn.Module):
         return ObjectiveOutput((2 + 2 * mean) * min(2, directions))
 
 
-class SimSiam(nn.Module):
+class SimSiam(SelfDescribing, nn.Module):
     """Mean over directions of :func:`negative_cosine`, between -1 and 1.
 
     Example:

@@ -23,6 +23,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.similarity import row_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("Directions", "NTXent", "check_temperature", "nt_xent")
 
@@ -68,7 +69,7 @@ def nt_xent(views: Sequence[Tensor], temperature: float = 0.1, directions: Direc
     return loss if directions == "sum" else loss / 2
 
 
-class NTXent(nn.Module):
+class NTXent(SelfDescribing, nn.Module):
     """Module of :func:`nt_xent`.
 
     Example:

@@ -21,6 +21,7 @@ from conjoin.core import distributed
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("SpectralContrastive", "clip_norm", "spectral_contrastive")
 
@@ -62,7 +63,7 @@ def spectral_contrastive(views: Sequence[Tensor], mu: float = 1.0) -> tuple[Tens
     return attraction * factor, repulsion * (factor / (total * (total - 1)))
 
 
-class SpectralContrastive(nn.Module):
+class SpectralContrastive(SelfDescribing, nn.Module):
     """Module of :func:`spectral_contrastive`.
 
     Example:

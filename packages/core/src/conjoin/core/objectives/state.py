@@ -16,10 +16,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from conjoin.core.spec import SelfDescribing
+
 __all__ = ("StatefulObjective",)
 
 
-class StatefulObjective(nn.Module):
+class StatefulObjective(SelfDescribing, nn.Module):
     """Base of objectives with state; ``steps`` counts the optimiser steps and is saved with the model."""
 
     steps: Tensor

@@ -23,6 +23,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.similarity import row_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("SupCon", "supcon")
 
@@ -79,7 +80,7 @@ def supcon(
     return loss if base_temperature is None else loss * (temperature / base_temperature)
 
 
-class SupCon(nn.Module):
+class SupCon(SelfDescribing, nn.Module):
     """Module of :func:`supcon`.
 
     Example:

@@ -23,6 +23,7 @@ from conjoin.core.objectives.off_diagonal import off_diagonal_energy
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("VICReg", "spread", "vicreg")
 
@@ -63,7 +64,7 @@ def vicreg(views: Sequence[Tensor], eps: float = 1e-4) -> tuple[Tensor, Tensor, 
     return invariance, torch.stack(hinges).mean(), 2 * torch.stack(energies).mean()
 
 
-class VICReg(nn.Module):
+class VICReg(SelfDescribing, nn.Module):
     """Weighted sum of :func:`vicreg`.
 
     Args:

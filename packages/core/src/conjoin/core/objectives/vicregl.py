@@ -27,6 +27,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, global_rows
 from conjoin.core.objectives.vicreg import spread
 from conjoin.core.objectives.views import Views, as_views, full_precision
+from conjoin.core.spec import SelfDescribing
 
 __all__ = ("VICRegL", "match")
 
@@ -54,7 +55,7 @@ def _pick(features: Tensor, positions: Tensor) -> Tensor:
     return features.gather(1, positions.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
 
 
-class VICRegL(nn.Module):
+class VICRegL(SelfDescribing, nn.Module):
     """VICRegL of embeddings and maps.
 
     Args:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from conjoin.core.report.figure import COLOURS, axis, figure
-from conjoin.core.report.html import Markup, Section, absent, join, table, tag
+from conjoin.core.report.html import Markup, Section, absent, join, number, table, tag
+from conjoin.core.report.metrics import called, higher_is_better, written
 from conjoin.core.report.run import Run
 
 __all__ = ("Score", "baseline", "best_probe", "evaluation_section", "reported", "scores")
@@ -33,7 +34,9 @@ class Score:
     @property
     def labels(self) -> str:
         """The budget in words."""
-        return "all labels" if self.budget is None else f"{self.budget} labels per class"
+        if self.budget is None:
+            return "all labels"
+        return f"{self.budget} labels {'per class' if higher_is_better(self.metric) else 'in all'}"
 
     @property
     def standard_error(self) -> float:
@@ -102,7 +105,8 @@ def _table(found: Sequence[Score], split: str, metric: str) -> Markup:
     rows = []
     for probe, budget in _kinds(found):
         cells = {s.features: s for s in found if (s.probe, s.budget) == (probe, budget)}
-        best = max(f"{score.value:.4f}" for score in cells.values())
+        choose = max if higher_is_better(metric) else min
+        best = choose(score.value for score in cells.values())
         rows.append(
             [
                 probe,
@@ -111,16 +115,32 @@ def _table(found: Sequence[Score], split: str, metric: str) -> Markup:
             ]
         )
     draws = sorted({score.draws for score in found})
-    several = f", mean ± standard deviation over {draws[-1]} draws of the labels" if draws[-1] > 1 else ""
-    caption = f"{metric} in % on the {split} split{several}; the best of a row is bold"
-    return table(["probe", "labels per class", *features], rows, caption, stub=2)
+    drawn = "episodes" if metric == "few_shot_accuracy" else "draws of the labels"
+    several = f", mean ± standard deviation over {draws[-1]} {drawn}" if draws[-1] > 1 else ""
+    caption = f"{_ruler(metric)} on the {split} split{several}; the best of a row is bold"
+    return table(["probe", _budgets(metric), *features], rows, caption, stub=2)
 
 
-def _cell(score: Score | None, best: str) -> str:
+def _ruler(metric: str) -> str:
+    return f"{called(metric)} in {'%' if higher_is_better(metric) else 'original units'}"
+
+
+def _budgets(metric: str) -> str:
+    return "labels per class" if higher_is_better(metric) else "labels in all"
+
+
+def _cell(score: Score | None, best: float) -> str:
     if score is None:
         return "\u2013"
-    text = f"{100 * score.value:.1f}" + (f" ± {100 * score.std:.1f}" if score.std else "")
-    return tag("strong", text) if f"{score.value:.4f}" == best else text
+    text = _plain(score.metric, score.value) + (f" ± {_plain(score.metric, score.std)}" if score.std else "")
+    # Equal to the fourth digit is equal.
+    relative = 0.0 if higher_is_better(score.metric) else 1e-4
+    same = math.isclose(score.value, best, rel_tol=relative, abs_tol=5e-5)
+    return tag("strong", text) if same else text
+
+
+def _plain(metric: str, value: float) -> str:
+    return f"{100 * value:.1f}" if higher_is_better(metric) else number(value, 4)
 
 
 def _kinds(found: Sequence[Score]) -> list[tuple[str, int | None]]:
@@ -132,6 +152,7 @@ def _kinds(found: Sequence[Score]) -> list[tuple[str, int | None]]:
 def _bars(found: Sequence[Score], split: str, metric: str) -> Markup:
     kinds = _kinds(found)
     names = [[probe for probe, _ in kinds], ["all" if budget is None else f"{budget}" for _, budget in kinds]]
+    scale, unit = (100, " %") if higher_is_better(metric) else (1, "")
     traces: list[dict[str, Any]] = []
     for place, features in enumerate(dict.fromkeys(score.features for score in found)):
         cells = {(s.probe, s.budget): s for s in found if s.features == features}
@@ -141,10 +162,11 @@ def _bars(found: Sequence[Score], split: str, metric: str) -> Markup:
                 "type": "bar",
                 "name": features,
                 "x": names,
-                "y": [100 * s.value if s else None for s in shown],
+                "y": [scale * s.value if s else None for s in shown],
                 "error_y": {
                     "type": "data",
-                    "array": [100 * s.std if s and s.std else None for s in shown],
+                    "array": [scale * s.std if s and s.std else None for s in shown],
+                    "visible": any(s is not None and s.std > 0 for s in shown),
                     "color": "@ink",
                     "thickness": 1.2,
                 },
@@ -158,16 +180,22 @@ def _bars(found: Sequence[Score], split: str, metric: str) -> Markup:
                         "fgcolor": "@paper",
                     },
                 },
-                "hovertemplate": "%{y:.1f} %<extra>" + features.replace("<", "&lt;") + "</extra>",
+                "hovertemplate": f"%{{y:{'.1f' if unit else '.4g'}}}{unit}<extra>"
+                + features.replace("<", "&lt;")
+                + "</extra>",
             }
         )
-    best = max(found, key=lambda score: score.value)
+    best = (max if higher_is_better(metric) else min)(found, key=lambda score: score.value)
     return figure(
         f"fig-evaluation-{split}-{metric}".replace(" ", "-"),
         traces,
-        {"xaxis": axis("labels per class, by probe"), "yaxis": axis(f"{metric} (%)", rangemode="tozero")},
-        alt=f"Bars of {metric} by probe and label budget; the highest is {best.features} under {best.probe} "
-        f"with {best.labels}: {100 * best.value:.1f} %.",
-        caption=f"{metric} on the {split} split. Whiskers: one standard deviation over draws of the labels.",
+        {
+            "xaxis": axis(f"{_budgets(metric)}, by probe"),
+            "yaxis": axis(f"{called(metric)} ({unit.strip() or 'original units'})", rangemode="tozero"),
+        },
+        alt=f"Bars of {called(metric)} by probe and label budget; the best is {best.features} under "
+        f"{best.probe} with {best.labels}: {written(metric, best.value)}.",
+        caption=f"{called(metric)} on the {split} split. Whiskers: one standard deviation over draws of the "
+        "labels.",
         height=380,
     )

@@ -2,6 +2,7 @@
 """Pictures of the features: patch features as colours, and embeddings in the plane."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from conjoin.core.checkpoint import fresh
 from conjoin.core.report.figure import COLOURS, axis, figure
-from conjoin.core.report.gallery import ImageArtist, Panel, artist_of, show
-from conjoin.core.report.html import Markup, Section, join, tag
+from conjoin.core.report.gallery import Panel, artist_of, show
+from conjoin.core.report.html import Markup, Section, absent, join, tag
+from conjoin.core.report.spectrum import RAMP
 from conjoin.core.report.subject import Subject
 
 __all__ = ("colours", "features_section", "gallery_section", "principal_axes", "projection_section")
@@ -28,16 +30,19 @@ def gallery_section(subject: Subject, count: int) -> Section:
     batch = next(subject.batches(count, size=count))
     masks = model.partition(batch) if hasattr(model, "partition") else None
     grid = tuple(model.encoder.grid)
-    artist = artist_of(model, subject.datamodule)
+    artist = artist_of(model, subject.datamodule, _entry(batch, 0), grid)
     drawn = []
     for place in range(len(batch["x"])):
         one = None if masks is None else _one(masks, place)
         drawn.append(show(artist.draw(_entry(batch, place), one, grid), _title(subject, batch, place)))
-    text = (
-        f"Samples of the {subject.split} split with the masks that the method draws for them. The context "
-        "encoder sees the patches of the second picture only; the predictor must tell the features of each "
-        "outlined block."
-    )
+    text = f"Samples of the {subject.split} split."
+    if masks is None:
+        title = "Samples"
+    else:
+        text = (
+            f"Samples of the {subject.split} split with the masks that the method draws for them: what the "
+            "context encoder sees, and what the predictor must tell the features of."
+        )
     return Section("gallery", title, join([tag("p", text), tag("div", *drawn, class_="gallery")]))
 
 
@@ -102,11 +107,16 @@ def _quantile(values: Tensor, q: float) -> Tensor:
 
 @torch.no_grad()
 def features_section(subject: Subject, count: int) -> Section:
-    """PCA of patch features as RGB maps beside the images: trained, and at random initialisation."""
+    """PCA of patch features as RGB maps beside the samples: trained, and at random initialisation.
+
+    Tokens that do not lie on a grid of two axes have no map, and a sentence says so.
+    """
     title = "Patch features"
     grid = tuple(subject.model.encoder.grid)
     if len(grid) != 2:
-        raise ValueError(f"Feature maps are drawn for two-dimensional token grids, not {grid}.")
+        told = " \u00d7 ".join(map(str, grid))
+        sentence = f"Maps of features are drawn where tokens lie on a plane; here their grid is {told}."
+        return Section("features", title, absent(sentence))
     pool = list(subject.batches(max(count, _POOL)))
     untrained = fresh(subject.model)
     trained = torch.cat([subject.model.tokens(batch) for batch in pool])
@@ -117,21 +127,21 @@ def features_section(subject: Subject, count: int) -> Section:
         "content, untrained": colours(_content(random)),
     }
     first = next(subject.batches(count, size=count))
-    artist = artist_of(subject.model, subject.datamodule)
-    artist = artist if isinstance(artist, ImageArtist) else ImageArtist()
+    artist = artist_of(subject.model, subject.datamodule, _entry(first, 0), grid)
+    lay = getattr(artist, "draw_grid", None)
     drawn = []
     for place in range(len(first["x"])):
-        image = artist.draw(_entry(first, place), None, grid)
+        image = artist.draw(_entry(first, place), None, grid)[:1]
         shape = image[0].pixels.shape
         panels = [
-            Panel(name, f"{name} of the patches as colours", _enlarged(found[place], grid, shape))
+            Panel(name, f"{name} of the patches as colours", _enlarged(found[place], grid, shape, lay))
             for name, found in maps.items()
         ]
         drawn.append(show([*image, *panels], _title(subject, first, place)))
     text = (
         "The first three principal components of the frozen patch features as red, green and blue, over the "
-        f"patches of {len(trained)} images. Patches of one colour have similar features. The second map "
-        "leaves out what every image has at the same position (the mean over images), so that only content "
+        f"patches of {len(trained)} samples. Patches of one colour have similar features. The second map "
+        "leaves out what every sample has at the same position (the mean over samples), so that only content "
         "is left; the last one is the same for random weights, which is what training had to improve."
     )
     return Section("features", title, join([tag("p", text), tag("div", *drawn, class_="gallery")]))
@@ -141,10 +151,18 @@ def _content(tokens: Tensor) -> Tensor:
     return tokens - tokens.mean(0, keepdim=True)
 
 
-def _enlarged(values: Tensor, grid: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A map (N, 3) of the grid at the size of an image."""
+def _enlarged(
+    values: Tensor,
+    grid: tuple[int, ...],
+    shape: tuple[int, ...],
+    lay: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> NDArray[np.uint8]:
+    """A map (N, 3) of the grid at the size of an image, laid on it as its artist says."""
     cells = values.reshape(*grid, 3).numpy()
-    rows, columns = (np.arange(length) * cell // length for length, cell in zip(shape[:2], grid, strict=True))
+    cells = cells if lay is None else lay(cells)
+    rows, columns = (
+        np.arange(length) * cell // length for length, cell in zip(shape[:2], cells.shape[:2], strict=True)
+    )
     return cells[np.ix_(rows, columns)]
 
 
@@ -160,10 +178,9 @@ def projection_section(subject: Subject, count: int) -> Section:
     for name, title, method in (("tsne", "t-SNE", _tsne), ("umap", "UMAP", _umap)):
         if (place := method(values)) is not None:
             plots.append(_scatter(subject, place, labels, name, title, ["axis 1", "axis 2"]))
-    text = (
-        f"Frozen embeddings of {len(values)} samples of the {subject.split} split, coloured by label. "
-        "Labels played no part in training. Click on a name to hide its points."
-    )
+    numbers = labels.is_floating_point()
+    told = "the number to predict." if numbers else "label. Click on a name to hide its points."
+    text = f"Frozen embeddings of {len(values)} samples of the {subject.split} split, coloured by {told}"
     return Section(
         "projection", "Embeddings in the plane", join([tag("p", text), tag("div", *plots, class_="pair")])
     )
@@ -195,34 +212,15 @@ def _umap(values: Tensor) -> NDArray[np.float64] | None:
 
 
 def _scatter(
-    subject: Subject, plane: NDArray[Any], labels: Tensor, name: str, title: str, rulers: list[str]
+    subject: Subject, plane: NDArray[Any], answers: Tensor, name: str, title: str, rulers: list[str]
 ) -> Markup:
-    known = sorted(set(labels.tolist()))
-    several = known[: len(COLOURS)] if known[0] >= 0 else known[1 : len(COLOURS) + 1]
-    traces = []
-    for place, label in enumerate([*several, None]):
-        chosen = ~torch.isin(labels, torch.tensor(several)) if label is None else labels == label
-        if not chosen.any():
-            continue
-        points = plane[chosen.numpy()]
-        word = subject.label_name(label) if label is not None else ("no label" if known == [-1] else "others")
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": word.replace("<", "&lt;"),
-                "x": points[:, 0],
-                "y": points[:, 1],
-                "marker": {
-                    "size": 6,
-                    "opacity": 0.75,
-                    "color": COLOURS[place] if label is not None else "@muted",
-                    "symbol": _SYMBOLS[place % len(_SYMBOLS)],
-                },
-                "hovertemplate": "%{fullData.name}<extra></extra>",
-            }
-        )
+    traces = (
+        [_by_number(plane, answers)]
+        if answers.is_floating_point()
+        else list(_by_class(subject, plane, answers))
+    )
     bare = {"showticklabels": False, "ticks": ""}
+    told = "coloured by the number to predict" if answers.is_floating_point() else f"{len(traces)} groups"
     return figure(
         f"fig-projection-{name}",
         traces,
@@ -232,7 +230,65 @@ def _scatter(
             "legend": {"y": -0.14, "yanchor": "top", "itemsizing": "constant"},
             "margin": {"l": 32, "r": 8, "t": 8, "b": 40},
         },
-        alt=f"{title} of {len(labels)} embeddings, {len(several)} classes marked by colour and shape.",
+        alt=f"{title} of {len(answers)} embeddings, {told}.",
         caption=title,
-        height=440 + 20 * math.ceil(max(0, len(traces) - 6) / 4),
+        height=440 + 20 * _legend_rows(traces),
     )
+
+
+def _legend_rows(traces: Sequence[dict[str, Any]]) -> int:
+    """Lines that the names take below a plot of half of the page's width, beyond the first two."""
+    longest = max(len(trace["name"]) for trace in traces)
+    return max(0, math.ceil(len(traces) / max(1, 400 // (60 + 8 * longest))) - 2)
+
+
+def _by_number(plane: NDArray[Any], answers: Tensor) -> dict[str, Any]:
+    """One trace on a ramp between the 2nd and the 98th percentile; points without a number are left out."""
+    seen = ~answers.isnan().numpy()
+    values = answers.numpy()[seen]
+    low, high = np.percentile(values, (2, 98)) if len(values) else (0.0, 1.0)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "target",
+        "showlegend": False,
+        "x": plane[seen, 0],
+        "y": plane[seen, 1],
+        "marker": {
+            "size": 6,
+            "opacity": 0.8,
+            "color": values,
+            "cmin": float(low),
+            "cmax": float(high),
+            "colorscale": [list(stop) for stop in RAMP],
+            "colorbar": {"title": {"text": "target"}, "thickness": 12, "outlinewidth": 0},
+        },
+        "hovertemplate": "%{marker.color:.4g}<extra></extra>",
+    }
+
+
+def _by_class(subject: Subject, plane: NDArray[Any], labels: Tensor) -> Iterator[dict[str, Any]]:
+    """A trace for each of the largest classes, as many as there are colours, and one for the rest."""
+    known = sorted(set(labels.tolist()))
+    counts = {label: int((labels == label).sum()) for label in known if label >= 0}
+    several = sorted(sorted(counts, key=lambda label: -counts[label])[: len(COLOURS)])
+    for place, label in enumerate([*several, None]):
+        chosen = ~torch.isin(labels, torch.tensor(several)) if label is None else labels == label
+        if not chosen.any():
+            continue
+        points = plane[chosen.numpy()]
+        word = subject.label_name(label) if label is not None else ("no label" if known == [-1] else "others")
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "name": word.replace("<", "&lt;"),
+            "x": points[:, 0],
+            "y": points[:, 1],
+            "marker": {
+                "size": 6,
+                "opacity": 0.75,
+                "color": COLOURS[place] if label is not None else "@muted",
+                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
+            },
+            "hovertemplate": "%{fullData.name}<extra></extra>",
+        }

@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gallery: real samples with what the method sees of them and what it has to predict.
 
-Who knows how a sample looks draws it: a data module or a system may have a method ``draw`` as in
-:class:`SampleArtist`. Without one, samples of shape (C, H, W) are drawn by :class:`ImageArtist`.
+Who knows how a sample looks draws it. The contract is one method, ``draw`` of :class:`SampleArtist`, which a
+data module or a system may have:
+
+* A system draws if what its tokens are is its own business (the patches of a cloud), and is asked first.
+* A data module draws what its samples look like (leads over time, the columns of a row), masks included.
+* With neither, images (C, H, W) are drawn by :class:`ImageArtist`, spectrograms (1, F, T) too; everything
+  else by :class:`~conjoin.core.report.arrays.ArrayArtist`, as shades and coloured tokens.
+
+Where tokens lie on a plane, maps of their features stand beside the first picture of a sample. If rows of the
+grid are not rows of that picture (time goes to the right, bands upwards), the artist also has a method
+``draw_grid(cells (*grid, 3)) -> (rows, columns, 3)``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +26,21 @@ from conjoin.core.masking import Masks
 from conjoin.core.report.html import Markup, tag
 from conjoin.core.report.png import data_uri
 
-__all__ = ("ImageArtist", "Panel", "SampleArtist", "artist_of", "enlarge", "picture", "show")
+__all__ = ("BLOCKS", "ImageArtist", "Panel", "SampleArtist", "artist_of", "enlarge", "picture", "show")
 
 # Target blocks, in hues that the common forms of colour blindness can tell apart (after Okabe and Ito).
-_BLOCKS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
+BLOCKS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
 _SIDE = 192  # pixels that the longer side of a drawn image has at least
+_HALF = 512  # wider pictures get the whole width of the page
 
 
 @dataclass(frozen=True)
 class Panel:
     """One picture of a sample.
+
+    Pictures of one sample stand side by side, in half of the page's width, or in all of it if one is wider
+    than 512 pixels; if one is more than three times as wide as high, they stand below each other. They are
+    stretched to the room that they are given, so small ones may be drawn cell by cell.
 
     Attributes:
         caption: Under the picture.
@@ -41,15 +55,21 @@ class Panel:
 
 @runtime_checkable
 class SampleArtist(Protocol):
-    """Whatever can draw a sample."""
+    """Whatever can draw a sample: the hook by which each modality shows itself in the report."""
 
     def draw(self, sample: Mapping[str, Any], masks: Masks | None, grid: tuple[int, ...]) -> Sequence[Panel]:
         """Draw one sample.
 
         Args:
-            sample: An entry of a batch, without the batch axis.
-            masks: The masks of this sample, with a batch axis of 1; ``None`` for a method that masks nothing.
-            grid: The encoder's token grid.
+            sample: An entry of a batch of evaluation, after all its transforms, without the batch axis; ``x``
+                is what the encoder gets.
+            masks: The masks of this sample, on the CPU, with a batch axis of 1; ``None`` for a method that
+                masks nothing.
+            grid: The encoder's token grid; token indices in the masks are raster positions in it.
+
+        Returns:
+            The sample first. With masks also, at least, what the context encoder sees and what is to be
+            predicted, in one picture or several. Captions say what the colours mean.
         """
 
 
@@ -112,11 +132,16 @@ class ImageArtist:
         return np.broadcast_to(shown, (*shown.shape[:2], 3)).copy()
 
 
-def artist_of(model: Any, datamodule: Any) -> SampleArtist:
-    """Who draws: the data module, the system, or the default."""
-    for owner in (datamodule, model):
+def artist_of(model: Any, datamodule: Any, sample: Mapping[str, Any], grid: tuple[int, ...]) -> SampleArtist:
+    """Who draws: the system, the data module, or a default for samples like this one."""
+    from conjoin.core.report.arrays import ArrayArtist
+
+    for owner in (model, datamodule):
         if isinstance(owner, SampleArtist):
             return owner
+    x = sample["x"]
+    if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[0] not in (1, 3) or len(grid) != 2:
+        return ArrayArtist()
     mean, std = (_numbers(getattr(datamodule, name, None)) for name in ("mean", "std"))
     return ImageArtist(mean, std)
 
@@ -163,7 +188,7 @@ def _outline(image: NDArray[np.uint8], blocks: Sequence[NDArray[np.bool_]]) -> N
     frames = []
     for place, block in enumerate(blocks):
         inside = _spread(block, image.shape[:2])
-        colour = np.array(_BLOCKS[place % len(_BLOCKS)])
+        colour = np.array(BLOCKS[place % len(BLOCKS)])
         canvas[inside] = 0.6 * canvas[inside] + 0.4 * colour
         frames.append((inside & ~_shrunk(inside, width), colour))
     for frame, colour in frames:
@@ -193,5 +218,9 @@ def picture(panel: Panel) -> Markup:
 
 
 def show(panels: Sequence[Panel], title: str) -> Markup:
-    """The panels of one sample side by side."""
-    return tag("div", tag("h3", title), tag("div", *map(picture, panels), class_="panels"), class_="sample")
+    """The panels of one sample side by side, or below each other if one is a long strip."""
+    shapes = [panel.pixels.shape for panel in panels]
+    strips = any(shape[1] > 3 * shape[0] for shape in shapes)
+    kind = "sample whole" if max((shape[1] for shape in shapes), default=0) > _HALF else "sample"
+    pictures = tag("div", *map(picture, panels), class_="panels strips" if strips else "panels")
+    return tag("div", tag("h3", title), pictures, class_=kind)

@@ -4,9 +4,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from conjoin.core.evaluation.task import METRICS
 from conjoin.core.report.evaluation import baseline, best_probe, reported, scores
 from conjoin.core.report.health import Check, State, checks, verdict
 from conjoin.core.report.html import Markup, Section, definitions, join, number, percent, tag
+from conjoin.core.report.metrics import called, written
 from conjoin.core.report.run import Run
 from conjoin.core.report.subject import Subject
 
@@ -106,12 +108,16 @@ def _final(run: Run) -> Iterator[tuple[str, str]]:
     best = best_probe(found)
     for score in found:
         if not baseline(score.features) and (score.probe, score.budget) == best:
-            yield f"{score.probe} {score.metric}, {score.labels}, {score.split} split", percent(score.value)
+            name = f"{score.probe} {called(score.metric)}, {score.labels}, {score.split} split"
+            yield name, written(score.metric, score.value)
     for name, title in (
         ("probe/linear_acc", "online linear probe, last"),
         ("probe/knn_acc", "online kNN, last"),
     ):
         if (series := run.series(name)) is not None:
             yield title, percent(series.last)
+    for metric in METRICS.values():
+        if (series := run.series(f"val/{metric}")) is not None:
+            yield f"validation {called(metric)}, last", written(metric, series.last)
     if (loss := run.series("val/loss", "val/loss_epoch")) is not None:
         yield "validation loss, last", number(loss.last)

@@ -12,6 +12,7 @@ import numpy as np
 
 from conjoin.core.report.evaluation import Score, baseline, best_probe, reported, scores
 from conjoin.core.report.html import number, percent
+from conjoin.core.report.metrics import better, gain
 from conjoin.core.report.run import Run
 
 __all__ = ("Check", "State", "checks", "verdict")
@@ -113,7 +114,7 @@ def _gains(run: Run) -> list[Check]:
 
 def _gain(name: str, ours: Score | None, found: list[Score]) -> Check:
     title = f"gain over {name}"
-    rule = "Good: the probe's accuracy is higher by more than two standard errors. Bad: not higher."
+    rule = "Good: the probe's figure is better by more than two standard errors. Bad: not better."
     other = next(
         (
             s
@@ -125,9 +126,10 @@ def _gain(name: str, ours: Score | None, found: list[Score]) -> Check:
     if ours is None or other is None:
         return Check(title, "\u2013", "unknown", rule)
     rule += f" Probe: {ours.probe}, {ours.labels}."
-    gain, error = ours.value - other.value, math.hypot(ours.standard_error, other.standard_error)
-    state: State = "bad" if gain <= 0 else "good" if gain > 2 * error else "watch"
-    return Check(title, f"{100 * gain:+.1f} points", state, rule)
+    lead, error = abs(ours.value - other.value), math.hypot(ours.standard_error, other.standard_error)
+    ahead = better(ours.metric, ours.value, other.value)
+    state: State = "bad" if not ahead else "good" if lead > 2 * error else "watch"
+    return Check(title, gain(ours.metric, ours.value, other.value), state, rule)
 
 
 def _complete(run: Run) -> Check:

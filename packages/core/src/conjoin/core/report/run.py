@@ -43,6 +43,7 @@ class Spectra:
         rankme: (T,).
         content_share: (T,).
         detected: (S, 2), step and index of the eigenvalue.
+        predicted: (P,), steps at which a theory expects the P leading eigenvalues.
     """
 
     steps: NDArray[np.float64]
@@ -50,6 +51,7 @@ class Spectra:
     rankme: NDArray[np.float64]
     content_share: NDArray[np.float64]
     detected: NDArray[np.float64]
+    predicted: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,11 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _spectra(path: Path) -> Spectra:
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: np.asarray(file[name], dtype=np.float64) for name in Spectra.__dataclass_fields__}
+        names = [name for name in Spectra.__dataclass_fields__ if name in file]
+        arrays = {name: np.asarray(file[name], dtype=np.float64) for name in names}
+    missing = {"steps", "eigenvalues", "rankme", "content_share", "detected"} - set(names)
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     spectra = Spectra(**arrays)
     length = len(spectra.steps)
     if (

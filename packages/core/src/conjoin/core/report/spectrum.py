@@ -11,11 +11,11 @@ from conjoin.core.report.html import Markup, Section, absent, join, number, perc
 from conjoin.core.report.run import Run, Series, Spectra
 from conjoin.core.report.training import line
 
-__all__ = ("health_section", "shown_eigenvalues", "spectrum_section")
+__all__ = ("RAMP", "health_section", "shown_eigenvalues", "spectrum_section")
 
 _FLOOR = 1e-10  # eigenvalues below this part of the largest are rounding noise
 # Ends of a ramp from blue over grey-green to yellow (after cividis), readable with any colour vision.
-_RAMP = ((0.0, "@ramp0"), (0.25, "@ramp1"), (0.5, "@ramp2"), (0.75, "@ramp3"), (1.0, "@ramp4"))
+RAMP = ((0.0, "@ramp0"), (0.25, "@ramp1"), (0.5, "@ramp2"), (0.75, "@ramp3"), (1.0, "@ramp4"))
 
 
 def health_section(run: Run) -> Section:
@@ -113,6 +113,7 @@ def _positive(spectra: Spectra) -> Spectra:
         if len(spectra.content_share) == len(keep)
         else np.full(keep.sum(), np.nan),
         spectra.detected.reshape(-1, 2),
+        spectra.predicted,
     )
 
 
@@ -158,12 +159,33 @@ def _trajectories(spectra: Spectra) -> Markup:
                 "showlegend": True,
             }
         )
+    expected = [
+        (step, values[np.abs(spectra.steps - step).argmin(), index], index)
+        for index, step in enumerate(spectra.predicted[:count])
+        if spectra.steps[0] <= step <= spectra.steps[-1]
+    ]
+    if expected:
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [step for step, _, _ in expected],
+                "y": [value for _, value, _ in expected],
+                "text": [f"theory: step of λ{index + 1}" for _, _, index in expected],
+                "hovertemplate": "%{text} at step %{x:.0f}<extra></extra>",
+                "marker": {"symbol": "circle-open", "size": 11, "line": {"width": 2}, "color": "@c1"},
+                "name": f"predicted steps ({len(expected)})",
+                "showlegend": True,
+            }
+        )
     drawn = (
         ""
         if len(shown) == count
         else f" {len(shown)} of {count} are drawn, evenly on the logarithm of the rank."
     )
     steps = f"{len(marked)} discrete steps were detected." if marked else "No discrete step was detected."
+    if expected:
+        steps += f" Circles are the {len(expected)} steps that theory predicts for the leading eigenvalues."
     return figure(
         "fig-eigenvalues",
         traces,
@@ -198,7 +220,7 @@ def _scale(count: int) -> dict[str, Any]:
             "color": [0.0],
             "cmin": 0.0,
             "cmax": 1.0,
-            "colorscale": [list(stop) for stop in _RAMP],
+            "colorscale": [list(stop) for stop in RAMP],
             "showscale": True,
             "colorbar": {
                 "title": {"text": "rank", "side": "top"},

@@ -75,12 +75,25 @@ class Subject:
 
     @torch.no_grad()
     def embeddings(self, count: int) -> tuple[Tensor, Tensor]:
-        """Frozen embeddings (n, D) of up to ``count`` samples, and their labels (n,), -1 where unknown."""
-        found, labels = [], []
+        """Frozen embeddings (n, D) of up to ``count`` samples, and what is known of them.
+
+        Returns:
+            The embeddings, and labels (n,) int64, -1 where unknown; of samples without ``label`` the numbers
+            that a regression asks for, (n,) float in original units, NaN where unknown.
+        """
+        found, answers = [], []
         for batch in self.batches(count):
             found.append(self.model.embed(batch).float())
-            labels.append(torch.as_tensor(batch.get("label", torch.full((len(batch["x"]),), -1))))
-        return torch.cat(found), torch.cat(labels)
+            if "label" not in batch and "target" in batch:
+                answers.append(self._original(batch["target"]))
+            else:
+                answers.append(torch.as_tensor(batch.get("label", torch.full((len(batch["x"]),), -1))))
+        return torch.cat(found), torch.cat(answers)
+
+    def _original(self, target: Tensor) -> Tensor:
+        """Standardised targets in their own units."""
+        scale = float(getattr(self.datamodule, "target_scale", 1.0))
+        return target.double() * scale + float(getattr(self.datamodule, "target_mean", 0.0))
 
     def label_name(self, label: int) -> str:
         """The name of a class, or its number."""

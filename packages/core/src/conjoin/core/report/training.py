@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conjoin.core.evaluation.task import METRICS
 from conjoin.core.report.figure import COLOURS, axis, figure, thin
 from conjoin.core.report.html import Markup, Section, absent, join, number, tag
+from conjoin.core.report.metrics import called, higher_is_better, written
 from conjoin.core.report.run import Run, Series
 
 __all__ = ("losses_section", "probes_section", "schedules_section", "smooth", "throughput_section")
@@ -136,8 +138,11 @@ def schedules_section(run: Run) -> Section:
 
 
 def probes_section(run: Run) -> Section:
-    """Accuracy of the online probes."""
+    """Accuracy of the online probes, or of the model itself where it is fine-tuned."""
     found = {name: run.metrics[name] for name in _PROBES if name in run.metrics}
+    tuned = [_tuned(run, metric) for metric in METRICS.values() if f"val/{metric}" in run.metrics]
+    if not found and tuned:
+        return Section("probes", "Validation over training", join(tuned))
     if not found:
         return Section("probes", "Probes over training", absent(run.why("metrics.csv")))
     best = {_PROBES[name]: float(np.nanmax(series.values)) for name, series in found.items()}
@@ -160,7 +165,24 @@ def probes_section(run: Run) -> Section:
         + ".",
         caption="Accuracy on the validation split of probes that train beside the method and never touch it.",
     )
-    return Section("probes", "Probes over training", body)
+    return Section("probes", "Probes over training", join([body, *tuned]))
+
+
+def _tuned(run: Run, metric: str) -> Markup:
+    """The figure of a fine-tuned model on the validation split."""
+    series = run.metrics[f"val/{metric}"]
+    share, name = higher_is_better(metric), called(metric)
+    shown = Series(series.steps, 100 * series.values) if share else series
+    return figure(
+        f"fig-val-{metric}",
+        [line(shown, name, 0, mode="lines+markers")],
+        {
+            "xaxis": axis("optimiser step"),
+            "yaxis": axis(f"{name} ({'%' if share else 'original units'})", rangemode="tozero"),
+        },
+        alt=f"Validation {name} over optimiser steps, at the end {written(metric, series.last)}.",
+        caption=f"{name} of the fine-tuned model on the whole validation split.",
+    )
 
 
 def throughput_section(run: Run) -> Section:

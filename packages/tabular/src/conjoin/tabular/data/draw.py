@@ -17,6 +17,7 @@ __all__ = ("colours", "strips")
 
 _LOW, _MIDDLE, _HIGH = np.array([0, 114, 178]), np.array([236, 236, 236]), np.array([230, 159, 0])
 _CELL, _GAP = 18, 2  # pixels
+_NAMED = 16  # columns that a caption names
 
 
 def colours(x: Tensor, schema: Schema) -> NDArray[np.uint8]:
@@ -47,13 +48,9 @@ def strips(x: Tensor, schema: Schema, masks: Masks | None, grid: tuple[int, ...]
     """
     row = colours(x, schema)
     names = ", ".join(schema.names)
-    panels = [
-        Panel(
-            "row: blue low, orange high, grey a category, black missing",
-            f"the columns {names}",
-            _strip(row[None], None),
-        )
-    ]
+    shown = ", ".join(schema.names[:_NAMED]) + (" ..." if len(schema.names) > _NAMED else "")
+    legend = f"row: {shown}. Blue is low, orange high, grey a category, black missing"
+    panels = [Panel(legend, f"the columns {names}", _strip(row[None], None))]
     if masks is None:
         return panels
     # Tokens before the first column are no cells.

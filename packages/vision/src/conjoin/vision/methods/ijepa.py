@@ -21,6 +21,7 @@ Beside the released code (facebookresearch/ijepa, commit 52c1ae9), whose constan
 * Blocks may touch every border and contexts are cut to a common length at random. The release never uses the
   last row and column and cuts contexts at the bottom; ``masks=OfficialMultiBlockMask()`` does as it does.
 * The predictor has 12 blocks, as released for ViT-H and ViT-L (6 for ViT-B, 16 for ViT-g).
+* ``normalize="whiten"`` is an addition, see :mod:`conjoin.core.objectives.latent_regression`.
 * ``init="xavier"``, ``patch_gain`` and ``patch_dc`` are additions for small patches and narrow encoders,
   where the released initialisation ends in features of position alone.
 """
@@ -56,7 +57,8 @@ class IJEPA(JEPA):
         masks: What is visible and what is to be predicted; None for ``MultiBlockMask()``, the released
             constants.
         distance: Between predictions and targets.
-        normalize: Normalisation of the targets.
+        normalize: Normalisation of the targets: ``"layer"`` as released, ``"whiten"`` against loss of rank in
+            long runs on small data, ``"none"``, ``"l2"``.
         ema: Teacher momentum at the first and after the last optimiser step, linear in between.
         init: Scheme of the initial weights.
         patch_gain: Factor on the initial patch projection, see ``PatchProjection``.
