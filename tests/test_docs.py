@@ -36,7 +36,7 @@ PROGRAMS = [
     for name, (language, code) in BLOCKS.items()
     if language == "python" and INCLUDE not in code and not name.startswith("docs/architecture.md")
 ]
-COMMANDS = ("fit", "validate", "test", "predict", "recipes", "embed", "probe", "report", "convert")
+COMMANDS = ("fit", "validate", "test", "predict", "rank", "recipes", "embed", "probe", "report", "convert")
 
 
 def shell_lines() -> list[tuple[str, str]]:

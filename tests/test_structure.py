@@ -32,6 +32,7 @@ ARROWS = {
     "nn": {"random", "distributed", "spec"},
     "metrics": {"random", "distributed", "spec"},
     "optim": {"random", "distributed", "spec"},
+    "transforms": {"random", "distributed", "spec"},
     "data": {"random", "distributed", "spec"},
     "callbacks": {
         "data",
@@ -46,7 +47,7 @@ ARROWS = {
     },
     "methods": {
         *("callbacks", "checkpoint", "data", "distributed", "evaluation", "masking", "metrics"),
-        *("nn", "objectives", "optim", "random", "spec"),
+        *("nn", "objectives", "optim", "random", "spec", "transforms"),
     },
 }
 # Source files without a test file of their own, each with its reason.

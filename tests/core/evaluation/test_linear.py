@@ -60,6 +60,25 @@ def test_strength_is_chosen_on_validation_alone() -> None:
     assert torch.equal(again.classifier.weight, best.classifier.weight)
 
 
+def loud(count: int, seed: int) -> Features:
+    """Twelve features: one loud number, the same in all, plus a little that tells four classes apart."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(count) % 4
+    shared = torch.randn(count, 1, generator=generator)
+    noise = 0.1 * torch.randn(count, 12, generator=generator)
+    signal = torch.nn.functional.one_hot(label, 12).float() + noise
+    return Features(shared + 0.005 * signal, label, torch.arange(count))
+
+
+def test_the_path_is_patient_where_features_share_a_loud_direction() -> None:
+    """The first strengths are no better than chance, in no order: a rule of two failures would stop there."""
+    train, val, test = loud(800, 0), loud(400, 1), loud(400, 2)
+    strong = [linear_probe(train, val, test, classes=4, strengths=[s]).val for s in (100.0, 10.0, 1.0)]
+    assert max(strong) == strong[0] < 0.4
+    choice = linear_probe(train, val, test, classes=4)
+    assert choice.test > 0.95
+
+
 def test_constant_features_do_no_harm() -> None:
     train, val, test = blobs(60), blobs(60, seed=1), blobs(60, seed=2)
     base = linear_probe(train, val, test, classes=3)

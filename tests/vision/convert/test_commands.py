@@ -27,7 +27,9 @@ def official(tmp_path):
 
 
 def convert(source, target, *paths):
-    return main(["convert", "--from", source, "--to", target, *map(str, paths)])
+    # Two systems of this package read a release: which one is meant has to be said.
+    system = ["--system", "IJEPA"] if source == "official" else []
+    return main(["convert", "--from", source, "--to", target, *system, *map(str, paths)])
 
 
 def test_there_and_back_again(official, tmp_path, capsys):
@@ -75,6 +77,9 @@ def test_what_does_not_fit_is_one_sentence(official, tmp_path, capsys, monkeypat
 
     monkeypatch.setattr(commands, "load_model", lambda path: Other(torch.nn.Linear(1, 1), seed=0))
     assert convert("conjoin", "official", official, tmp_path / "b") == 2
+    assert "choose with --system" in capsys.readouterr().err  # this file names no system of ours
+    given = ["--from", "conjoin", "--to", "official", "--system", "IJEPA", official, tmp_path / "b"]
+    assert main(["convert", *map(str, given)]) == 2
     assert "holds a Other; only IJEPA has an official form" in capsys.readouterr().err
     assert convert("conjoin", "timm", official, tmp_path / "b") == 2
     assert "has a Linear as its encoder; timm takes a ViT" in capsys.readouterr().err

@@ -8,9 +8,16 @@ and ``conjoin --help`` or ``conjoin recipes`` need not wait for torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conjoin.core.methods import JEPA, FineTune, JointEmbedding
+    from conjoin.core.methods import (
+        JEPA,
+        Contrastive,
+        FineTune,
+        JointEmbedding,
+        RedundancyReduction,
+        SelfDistillation,
+    )
 
-__all__ = ("JEPA", "FineTune", "JointEmbedding")
+__all__ = ("JEPA", "Contrastive", "FineTune", "JointEmbedding", "RedundancyReduction", "SelfDistillation")
 
 
 def __getattr__(name: str) -> Any:

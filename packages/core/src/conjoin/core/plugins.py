@@ -29,6 +29,19 @@ GROUP = "conjoin.plugins"
 
 # Classes of the ecosystem by the extra that brings them: who asks for one that is not installed is told.
 KNOWN = {
+    "audio": frozenset(
+        {
+            "AJEPA",
+            "AudioSet",
+            "ESC50",
+            "EmbeddedSounds",
+            "FrontEnd",
+            "SoundFineTune",
+            "SpectrogramViT",
+            "SpeechCommands",
+            "TimeFrequencyMask",
+        }
+    ),
     "biosignal": frozenset(
         {
             "CODE15",
@@ -78,15 +91,20 @@ KNOWN = {
     "vision": frozenset(
         {
             "IJEPA",
+            "SparseCNN",
+            "MixedMask",
+            "CNNJEPA",
             "ViT",
             "TimmEncoder",
             "ImageFolder",
             "ImageNet",
             "CIFAR10",
             "CIFAR100",
+            "CIFARResNet",
             "Emoji",
             "Fashion",
             "FashionMNIST",
+            "MultiViewImages",
             "ScatteredFashion",
         }
     ),

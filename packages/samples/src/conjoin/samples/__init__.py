@@ -18,6 +18,7 @@ from conjoin.samples.sets import (
     load,
 )
 from conjoin.samples.signals import ECGSet, ECGSplit, EEGSet, EEGSplit, ecg, eeg
+from conjoin.samples.sounds import SoundSet, SoundSplit, sounds
 from conjoin.samples.store import SampleError, licence, manifest, names
 from conjoin.samples.tables import TableSet, table
 
@@ -34,6 +35,8 @@ __all__ = (
     "SampleError",
     "ShapeSet",
     "ShapeSplit",
+    "SoundSet",
+    "SoundSplit",
     "TableSet",
     "ecg",
     "eeg",
@@ -44,5 +47,6 @@ __all__ = (
     "manifest",
     "names",
     "shapes",
+    "sounds",
     "table",
 )

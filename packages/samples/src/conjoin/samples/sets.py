@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from conjoin.samples import store
 from conjoin.samples.clouds import ShapeSet, shapes
 from conjoin.samples.signals import ECGSet, EEGSet, ecg, eeg
+from conjoin.samples.sounds import SoundSet, sounds
 from conjoin.samples.tables import TABLES, TableSet, table
 
 __all__ = ("EmbeddedSet", "EmojiSet", "EmojiSplit", "FashionSet", "ImageSplit", "emoji", "fashion", "load")
@@ -120,7 +121,7 @@ def emoji() -> EmojiSet:
     )
 
 
-EmbeddedSet: TypeAlias = FashionSet | EmojiSet | ECGSet | EEGSet | ShapeSet | TableSet
+EmbeddedSet: TypeAlias = FashionSet | EmojiSet | ECGSet | EEGSet | ShapeSet | SoundSet | TableSet
 
 # One line per name in the manifest; a test compares the two.
 _LOADERS: dict[str, Callable[[], EmbeddedSet]] = {
@@ -129,6 +130,7 @@ _LOADERS: dict[str, Callable[[], EmbeddedSet]] = {
     "emoji": emoji,
     "fashion": fashion,
     "shapes": shapes,
+    **{name: partial(sounds, name) for name in ("words", "notes")},
     **{name: partial(table, name) for name in TABLES},
 }
 

@@ -10,9 +10,12 @@ from conjoin.vision.data import (
     FashionMNIST,
     ImageFolder,
     ImageNet,
+    MultiViewImages,
     ScatteredFashion,
 )
 from conjoin.vision.encoders import (
+    CIFARResNet,
+    SparseCNN,
     TimmEncoder,
     ViT,
     vit_base,
@@ -22,19 +25,25 @@ from conjoin.vision.encoders import (
     vit_small,
     vit_tiny,
 )
-from conjoin.vision.methods import IJEPA
+from conjoin.vision.masking import MixedMask
+from conjoin.vision.methods import CNNJEPA, IJEPA
 
 __all__ = (
     "CIFAR10",
     "CIFAR100",
+    "CNNJEPA",
     "CONVERTERS",
     "IJEPA",
+    "CIFARResNet",
     "Emoji",
     "Fashion",
     "FashionMNIST",
     "ImageFolder",
     "ImageNet",
+    "MixedMask",
+    "MultiViewImages",
     "ScatteredFashion",
+    "SparseCNN",
     "TimmEncoder",
     "ViT",
     "vit_base",

@@ -11,7 +11,7 @@ __all__ = ("run",)
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
-    """``conjoin convert --from official --to conjoin IN OUT``."""
+    """``conjoin convert --from official --to conjoin --system IJEPA IN OUT``."""
     parser = argparse.ArgumentParser(f"conjoin {command}", description="Translate weights between formats.")
     parser.add_argument(
         "--from", dest="source", default="conjoin", metavar="FORMAT", help="official, conjoin, timm ..."
@@ -34,12 +34,17 @@ def run(command: str, arguments: Sequence[str]) -> None:
     if not fits:
         pairs = sorted({f"{item.source} -> {item.target} ({item.system})" for item in offered})
         raise UserError(f"No converter from {given.source} to {given.target}; there are: {', '.join(pairs)}")
+    if not given.input.is_file():
+        raise UserError(f"There is no file {given.input}")
+    if len(fits) > 1 and given.source == "conjoin":
+        from conjoin.core.checkpoint import load
+
+        held = str((load(given.input).get("conjoin") or {}).get("class_path", "")).rpartition(".")[2]
+        fits = [item for item in fits if item.system == held] or fits
     if len(fits) > 1:
         systems = ", ".join(item.system for item in fits)
         raise UserError(
             f"Several systems convert {given.source} to {given.target}: choose with --system {systems}"
         )
-    if not given.input.is_file():
-        raise UserError(f"There is no file {given.input}")
     fits[0].run(given.input, given.output)
     print(given.output)

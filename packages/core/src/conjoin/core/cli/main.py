@@ -26,6 +26,7 @@ COMMANDS = {
         "conjoin.core.cli.probe",
         "linear, kNN and attentive probes of frozen features beside baselines",
     ),
+    "rank": ("conjoin.core.cli.rank", "order runs by label-free measures, and judge the order by a probe"),
     "report": ("conjoin.core.cli.report", "one self-contained HTML page about a run"),
     "convert": ("conjoin.core.cli.convert", "translate weights between formats"),
 }

@@ -4,6 +4,7 @@
 from conjoin.core.data.datamodule import DataModule, Split
 from conjoin.core.data.keyed import CorruptSampleError, KeyedDataset, KeyedSampler, SampleKey
 from conjoin.core.data.loader import KeyedLoader
+from conjoin.core.data.views import MultiView, SampleViews
 
 __all__ = (
     "CorruptSampleError",
@@ -11,6 +12,8 @@ __all__ = (
     "KeyedDataset",
     "KeyedLoader",
     "KeyedSampler",
+    "MultiView",
     "SampleKey",
+    "SampleViews",
     "Split",
 )

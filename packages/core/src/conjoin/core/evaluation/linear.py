@@ -26,10 +26,19 @@ from torch import Tensor
 from conjoin.core import random
 from conjoin.core.evaluation.features import Features, accuracy
 
-__all__ = ("EXACT_UP_TO", "LEADING", "LinearChoice", "LinearClassifier", "fit_linear", "linear_probe")
+__all__ = (
+    "EXACT_UP_TO",
+    "LEADING",
+    "PATIENT_UNTIL",
+    "LinearChoice",
+    "LinearClassifier",
+    "fit_linear",
+    "linear_probe",
+)
 
 EXACT_UP_TO = 2048
 LEADING = 512
+PATIENT_UNTIL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -149,8 +158,9 @@ def linear_probe(
 ) -> LinearChoice:
     """Fit on ``train``, choose the strength on ``val``, measure once on ``test``.
 
-    The path goes from strong to weak and ends early when two strengths in a row have not improved on
-    the best so far: weaker ones only fit the training set more closely.
+    The path goes from strong to weak. Below ``PATIENT_UNTIL`` it ends early when two strengths in a row have
+    not improved on the best so far: weaker ones only fit the training set more closely. Above it nothing is
+    concluded, because features that share one loud direction look useless until the penalty lets go of it.
 
     Raises:
         ValueError: No strength, or a label outside ``range(classes)``.
@@ -175,7 +185,7 @@ def linear_probe(
             best, worse = LinearChoice(l2, score, 0.0, classifier), 0
         else:
             worse += 1
-            if worse == 2:
+            if worse >= 2 and l2 <= PATIENT_UNTIL:
                 break
     assert best is not None
     test_score = accuracy(best.classifier.predict(test.x), test.label)

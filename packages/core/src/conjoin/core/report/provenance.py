@@ -17,6 +17,7 @@ __all__ = ("config_section", "environment_section", "reproduce_section")
 
 _PACKAGES = (
     "conjoin",
+    "conjoin-audio",
     "conjoin-biosignal",
     "conjoin-pointcloud",
     "conjoin-samples",

@@ -7,6 +7,7 @@ from conjoin.vision.data.fashion_mnist import FashionMNIST
 from conjoin.vision.data.image_folder import ImageFolder
 from conjoin.vision.data.imagenet import ImageNet
 from conjoin.vision.data.module import ImageModule
+from conjoin.vision.data.multi_view import MultiViewImages
 from conjoin.vision.data.scatter import scatter
 
 __all__ = (
@@ -18,6 +19,7 @@ __all__ = (
     "ImageFolder",
     "ImageModule",
     "ImageNet",
+    "MultiViewImages",
     "ScatteredFashion",
     "scatter",
 )

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image encoders: ``encoder(x, keep=None) -> (B, N or K, D)`` with ``embed_dim`` and ``grid``."""
 
+from conjoin.vision.encoders.cifar_resnet import CIFARResNet
+from conjoin.vision.encoders.sparse_cnn import SparseCNN
 from conjoin.vision.encoders.timm_encoder import TimmEncoder
 from conjoin.vision.encoders.vit import (
     VARIANTS,
@@ -16,6 +18,8 @@ from conjoin.vision.encoders.vit import (
 
 __all__ = (
     "VARIANTS",
+    "CIFARResNet",
+    "SparseCNN",
     "TimmEncoder",
     "ViT",
     "build_vit",
