@@ -166,9 +166,7 @@ def run(make, encoder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore::lightning.fabric.utilities.rank_zero.rank_zero_module.PossibleUserWarning"
-)
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 @pytest.mark.parametrize("encoder", [SmallViT, SmallCNN])
 class TestCollapse:
     @pytest.mark.parametrize("name", COLLAPSING)
