@@ -210,7 +210,7 @@ def test_a_small_network_learns_in_the_predicted_steps():
 
 @pytest.mark.slow
 def test_the_kernel_embedding_is_useful():
-    """kNN on d = 10 numbers: contrastive kernel PCA beats pixels and random features of that width."""
+    """kNN on 10 numbers: contrastive kernel PCA against as many random features (all 64 pixels: .78)."""
     neighbours = pytest.importorskip("sklearn.neighbors")
     images, label = digits()
     moved = images[:500], images[500:]
@@ -227,5 +227,5 @@ def test_the_kernel_embedding_is_useful():
     gram = kernel(both, both)
     ours = accuracy(final_embedding(gram, gram[:500], 10), final_embedding(gram, kernel(test, both), 10))
     mix = draw(64, 10, seed=11)
-    scores = ours, accuracy(train, test), accuracy(torch.relu(train @ mix), torch.relu(test @ mix))
-    assert ours > max(scores[1:]), scores
+    random_features = accuracy(torch.relu(train @ mix), torch.relu(test @ mix))
+    assert ours > random_features + 0.2, (ours, random_features)

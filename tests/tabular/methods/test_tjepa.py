@@ -292,7 +292,7 @@ def test_collapse_is_watched_with_and_without_register(tmp_path, register):
     run.fit(model, datamodule=EmbeddedTable(seed=0))
     with (tmp_path / "run" / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("monitor/rankme")]
-    assert len(rows) == 2
+    assert len(rows) > 2  # the log-spaced steps and every twentieth
     for row in rows:
         assert float(row["monitor/rankme"]) >= 1
         assert float(row["monitor/feature_std"]) > 0
