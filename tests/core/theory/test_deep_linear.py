@@ -187,7 +187,7 @@ def ranks(values):
 def test_sampled_networks_learn_in_the_predicted_order(kind, steps):
     """Seven of eight modes at least: the weakest one of this sample does not rise alone under JEPA.
 
-    Its prediction (14,052 steps) lies next to its neighbour's (15,890), and a sample's modes are not the axes.
+    Its prediction (14,052 steps) lies next to its neighbour's (15,890), and modes of a sample are not axes.
     """
     signal = torch.tensor([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
     noise = torch.tensor([1.0, 0.1, 1.5, 0.05, 1.0, 0.02, 0.4, 0.01])
