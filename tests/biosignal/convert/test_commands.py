@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from conjoin.biosignal import CONVERTERS, ECGJEPA
-from conjoin.biosignal.convert import commands, to_official_ecg
+from conjoin.biosignal.convert import to_official_ecg
 from conjoin.core.checkpoint import load_model
 from conjoin.core.methods import JointEmbedding, StepOutput
 
@@ -43,7 +43,9 @@ def test_another_system_is_refused(official, tmp_path, monkeypatch):
         def step(self, batch):
             return StepOutput(batch["x"].sum())
 
-    monkeypatch.setattr(commands, "load_model", lambda path: Other(torch.nn.Linear(1, 1), seed=0))
+    monkeypatch.setattr(
+        "conjoin.core.checkpoint.load_model", lambda path: Other(torch.nn.Linear(1, 1), seed=0)
+    )
     with pytest.raises(ValueError, match="holds a Other; only ECGJEPA has this official form"):
         run("conjoin", "official", official, tmp_path / "b")
     assert not (tmp_path / "b").exists()

@@ -45,7 +45,7 @@ def test_from_file_to_file_and_back(tmp_path):
 
 
 def test_other_systems_have_no_official_form(tmp_path, monkeypatch):
-    monkeypatch.setattr("conjoin.pointcloud.convert.commands.load_model", lambda path: object.__new__(JEPA))
+    monkeypatch.setattr("conjoin.core.checkpoint.load_model", lambda path: object.__new__(JEPA))
     with pytest.raises(ValueError, match="holds a JEPA; only PointJEPA has this official form"):
         find("conjoin", "official").run(tmp_path / "x.ckpt", tmp_path / "y.ckpt")
     assert not (tmp_path / "y.ckpt").exists()

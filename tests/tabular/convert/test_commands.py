@@ -40,8 +40,8 @@ def test_another_system_is_refused(tmp_path, monkeypatch):
     class Other(LightningModule):
         pass
 
-    monkeypatch.setattr("conjoin.tabular.convert.commands.load_model", lambda path: Other())
-    with pytest.raises(ValueError, match="holds a Other; this official form is TJEPA's"):
+    monkeypatch.setattr("conjoin.core.checkpoint.load_model", lambda path: Other())
+    with pytest.raises(ValueError, match="holds a Other; only TJEPA has this official form"):
         run("conjoin", "official")(tmp_path / "a.ckpt", tmp_path / "b.pth")
     assert not (tmp_path / "b.pth").exists()
     assert (

@@ -1,45 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``conjoin convert`` can do with point-cloud systems, from file to file.
+"""What ``conjoin convert`` can do with point-cloud systems."""
 
-Each function reads a whole file before it writes one, and writes under a temporary name first.
-"""
-
-import importlib.metadata
-from pathlib import Path
-
-import torch
-
-from conjoin.core.checkpoint import load_model, self_description
-from conjoin.core.checkpoint_io import replacing
-from conjoin.core.converters import Converter
+from conjoin.core.converters import official_pair
 from conjoin.pointcloud.convert.official import from_official, to_official
 from conjoin.pointcloud.methods.point_jepa import PointJEPA
 
 __all__ = ("CONVERTERS",)
 
-
-def _official_to_conjoin(source: Path, target: Path) -> None:
-    model = from_official(source)
-    content = {
-        "conjoin": self_description(model),
-        "state_dict": model.state_dict(),
-        "epoch": 0,
-        "global_step": 0,
-        "pytorch-lightning_version": importlib.metadata.version("lightning"),
-    }
-    with replacing(target) as temporary:
-        torch.save(content, temporary)
-
-
-def _conjoin_to_official(source: Path, target: Path) -> None:
-    model = load_model(source)
-    if not isinstance(model, PointJEPA):
-        raise ValueError(f"{source} holds a {type(model).__name__}; only PointJEPA has this official form.")
-    with replacing(target) as temporary:
-        to_official(model, temporary)
-
-
-CONVERTERS = (
-    Converter("official", "conjoin", "PointJEPA", _official_to_conjoin),
-    Converter("conjoin", "official", "PointJEPA", _conjoin_to_official),
-)
+CONVERTERS = official_pair(PointJEPA, from_official, to_official)
