@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
+
+from conjoin.core.checkpoint_io import SaveLast
 
 DRIVER = Path(__file__).with_name("resume_driver.py")
 
@@ -40,3 +43,38 @@ def test_the_number_of_workers_does_not_matter(tmp_path):
     a, b = (resume_driver.load(tmp_path / str(w) / "checkpoints" / "last.ckpt") for w in (0, 2))
     assert not list(resume_driver.differences(a["state_dict"], b["state_dict"]))
     assert not list(resume_driver.differences(a["callbacks"], b["callbacks"]))
+
+
+class Leave(pl.Callback):
+    """Asks the run to end after an optimiser step, as a time limit does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            trainer.should_stop = True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_that_was_asked_to_stop_goes_on_inside_its_epoch(tmp_path, monkeypatch, accumulate):
+    """Five steps into an epoch of twelve (six) it is stopped; with the rest it is the whole run."""
+    monkeypatch.syspath_prepend(DRIVER.parent)
+    import resume_driver
+    import tiny
+
+    def run(folder, *callbacks):
+        last = folder / "checkpoints" / "last.ckpt"
+        options = {"accumulate_grad_batches": accumulate, "enable_checkpointing": True}
+        trainer = tiny.trainer(folder, callbacks=[*tiny.monitors(), SaveLast(), *callbacks], **options)
+        data = tiny.TinyData(batch_size=8)
+        trainer.fit(tiny.TinyJEPA(), data, ckpt_path=last if last.exists() else None)
+        return trainer.global_step, resume_driver.load(last)
+
+    _, whole = run(tmp_path / "whole")
+    assert run(tmp_path / "left", Leave(5))[0] == 5
+    steps, left = run(tmp_path / "left")
+    assert steps == whole["global_step"]
+    for part in ("state_dict", "optimizer_states", "callbacks"):
+        assert not list(resume_driver.differences(whole[part], left[part], part))

@@ -212,6 +212,7 @@ class SaveLast(Checkpoint):
         self.keep_every_n_steps = keep_every_n_steps
         self.best_model_path = ""
         self._saved_at = -1
+        self._step = 0
 
     @staticmethod
     def folder(trainer: Trainer) -> Path:
@@ -220,23 +221,32 @@ class SaveLast(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A resumed run has its state on disk already."""
-        self._saved_at = trainer.global_step
+        self._saved_at = self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save after an optimiser step whose number is due; never in the middle of an accumulation."""
         step = trainer.global_step
+        stepped, self._step = step != self._step, step
         if step == self._saved_at:
             return
-        if step % self.every_n_steps == 0:
+        # A time limit or max_steps may end the run inside an epoch: this is what can be gone on from.
+        leaving = trainer.should_stop or step == trainer.max_steps
+        if step % self.every_n_steps == 0 or (leaving and stepped):
             self._save(trainer, "last.ckpt")
         if self.keep_every_n_steps and step % self.keep_every_n_steps == 0:
             self._save(trainer, f"step={step}.ckpt")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the finished run, with the progress counters of its last epoch closed."""
-        self._save(trainer, "last.ckpt")
+        """Save the finished run, with the progress counters of its last epoch closed.
+
+        After a stop inside an epoch they would be closed too early, and the run would go on with the next
+        epoch: the state of the last step, which is on disk, stays.
+        """
+        inside = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if not (inside and self._saved_at == trainer.global_step):
+            self._save(trainer, "last.ckpt")
 
     def _save(self, trainer: Trainer, name: str) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # bound by a mixin
