@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound files as waveforms: one channel, one rate, whatever the file has."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def read_wave(path: str | Path, rate: int) -> NDArray[np.float32]:
     return resample(wave.mean(axis=1), found, rate)
 
 
-class ClipDataset(Dataset[dict[str, Any]]):
+class ClipDataset(Dataset[dict[str, Any]], ABC):
     """Waveforms by number. A sample has ``x`` (T,), ``length`` and whatever labels there are.
 
     A subclass writes :meth:`wave`.
@@ -69,9 +70,9 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.least = least
         self.labels = labels
 
+    @abstractmethod
     def wave(self, index: int) -> NDArray[np.float32]:
         """The waveform (T,) of a sample."""
-        raise NotImplementedError
 
     def name(self, index: int) -> str:
         """What messages call a sample."""

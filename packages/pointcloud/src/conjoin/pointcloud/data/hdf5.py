@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ModelNet40 and ScanObjectNN: HDF5 files with ``data`` (N, 2048, 3) and ``label``."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -59,12 +60,12 @@ def read_hdf5(files: Sequence[Path]) -> tuple[NDArray[np.float32], NDArray[np.in
     return np.concatenate(parts), np.concatenate(labels)
 
 
-class _Hdf5Module(PointCloudModule):
+class _Hdf5Module(PointCloudModule, ABC):
     """Clouds of HDF5 files; validation is held out of training."""
 
+    @abstractmethod
     def files(self, part: str) -> list[Path]:
         """The files of ``"train"`` or ``"test"``."""
-        raise NotImplementedError
 
     def build(self, split: Split) -> CloudArrays:
         """Read a split into memory."""
