@@ -173,7 +173,8 @@ def half_rise_steps(model, x, y, steps, lr, ends):
         optimizer.zero_grad()
         model(x[rows], y[rows]).backward()
         optimizer.step()
-        risen = model.product().diagonal() >= ends / 2
+        # Columns, not the diagonal: a common rotation of encoder and predictor changes no loss.
+        risen = model.product().norm(dim=0) >= ends / 2
         found = torch.where(risen & found.isinf(), float(step), found)
     return found
 
@@ -185,10 +186,6 @@ def ranks(values):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "steps"), [("jepa", 18000), ("mae", 5000)])
 def test_sampled_networks_learn_in_the_predicted_order(kind, steps):
-    """Seven of eight modes at least: the weakest one of this sample does not rise alone under JEPA.
-
-    Its prediction (14,052 steps) lies next to its neighbour's (15,890), and modes of a sample are not axes.
-    """
     signal = torch.tensor([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
     noise = torch.tensor([1.0, 0.1, 1.5, 0.05, 1.0, 0.02, 0.4, 0.01])
     x, y, _ = static_pairs(signal, noise, 20_000, seed=1)
@@ -200,9 +197,10 @@ def test_sampled_networks_learn_in_the_predicted_order(kind, steps):
     model = network(8, 3, eps)
     ends = torch.tensor([mode.fixed_point() for mode in flows]).double()
     found = half_rise_steps(model, x, y, steps, 0.05, ends)
-    rose = found.isfinite()
-    assert rose.sum() >= 7, f"too few modes rose: {found.tolist()}, predicted {(predicted / 0.05).tolist()}"
-    correlation = torch.corrcoef(torch.stack((ranks(found[rose]), ranks(predicted[rose]))))[0, 1]
+    assert found.isfinite().all(), (
+        f"not all modes rose: {found.tolist()}, predicted {(predicted / 0.05).tolist()}"
+    )
+    correlation = torch.corrcoef(torch.stack((ranks(found), ranks(predicted))))[0, 1]
     assert correlation >= 0.9, f"{found.tolist()} against {(predicted / 0.05).tolist()}"
 
 
