@@ -92,6 +92,18 @@ def test_embeds_a_validation_batch_once() -> None:
     assert len(calls) == 2
 
 
+def test_uses_what_the_validation_step_has_embedded() -> None:
+    class Mute:
+        def embed(self, batch: Any) -> torch.Tensor:
+            raise AssertionError("embedded a second time")
+
+    buffer, batch, frozen = FeatureBuffer(4), {"x": torch.ones(2, 3)}, torch.rand(2, 5, dtype=torch.float64)
+    buffer.on_validation_batch_end(None, None, {"loss": 0, "frozen": frozen}, batch, 0)  # type: ignore[arg-type]
+    assert torch.equal(buffer.embed(Mute(), batch), frozen.float())
+    with pytest.raises(AssertionError, match="second time"):
+        buffer.embed(Mute(), dict(batch))  # another batch
+
+
 def test_guards(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="size must be at least 2, got 1"):
         FeatureBuffer(1)

@@ -191,3 +191,43 @@ def test_support_vectors_and_episodes() -> None:
     assert found["teacher", "2-way", "5"].draws == 10
     assert found["teacher", "2-way", "5"].value > found["teacher", "2-way", "1"].value - 0.05
     assert found["raw input", "2-way", "5"].value < found["teacher", "2-way", "5"].value
+
+
+class Deep(Model):
+    """Its last block alone sees nothing; together with the earlier ones it sees the classes."""
+
+    asked: list[int]
+
+    def embed(self, batch: Any, layers: int = 1) -> torch.Tensor:
+        self.asked.append(layers)
+        last = torch.zeros(len(batch["x"]), 2)
+        return last if layers == 1 else torch.cat((super().embed(batch), last), dim=1)
+
+
+def test_validation_chooses_among_layers() -> None:
+    scores = {}
+    for layers in ((1,), (4,), (1, 4)):
+        model = Deep()
+        model.asked = []
+        table = evaluate(model, Data(), budgets=(None,), baselines=(), layers=layers, progress=False)
+        assert set(model.asked) == set(layers)
+        scores[layers] = [(row.probe, row.split, row.value) for row in table]
+    assert scores[1, 4] == scores[4,] != scores[1,]
+    with pytest.raises(ValueError, match="layers must be one or more numbers of at least 1, got \\(0,\\)"):
+        evaluate(Model(), Data(), layers=(0,), progress=False)
+
+
+def test_embeds_in_the_precision_that_is_asked_for() -> None:
+    class Watching(Model):
+        def embed(self, batch: Any) -> torch.Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().embed(batch)
+
+    for wanted in (True, False):
+        seen: list[bool] = []
+        options: dict[str, Any] = (
+            {"precision": lambda: torch.autocast("cpu", torch.bfloat16)} if wanted else {}
+        )
+        evaluate(Watching(), Data(), budgets=(None,), baselines=("raw",), progress=False, **options)
+        assert seen
+        assert set(seen) == {wanted}

@@ -151,3 +151,16 @@ def test_masks_that_cannot_fit_are_refused_at_once():
     predictor = Predictor(16, encoder.grid, dim=8, depth=1, heads=2)
     with pytest.raises(ValueError, match="min_keep"):
         JEPA(encoder, predictor, MultiBlockMask(min_keep=16), seed=0)
+
+
+def test_validation_hands_on_what_it_has_embedded():
+    model, data = tiny.TinyJEPA(), batch()
+    assert model.step(data).frozen is None  # in training nobody asks
+    model.eval()
+    assert torch.equal(model.step(data).frozen, model.embed(data))
+
+    class Other(tiny.TinyJEPA):
+        def encode_targets(self, batch):
+            return 2 * super().encode_targets(batch)
+
+    assert Other().eval().step(data).frozen is None  # the targets are not the representation any more

@@ -132,6 +132,19 @@ class FeatureBuffer(pl.Callback):
             self._embedded = (batch, module.embed(batch).detach().to(torch.float32))
         return self._embedded[1]
 
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what the step has embedded already."""
+        if isinstance(outputs, dict) and "frozen" in outputs:
+            self._embedded = (batch, outputs["frozen"].detach().to(torch.float32))
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let go of the last validation batch."""
         self._embedded = None

@@ -19,9 +19,9 @@ __all__ = ("FrozenEvaluation",)
 class FrozenEvaluation(pl.Callback):
     """Probes the frozen representation at the end of ``trainer.test``, beside its baselines.
 
-    Prints the table, writes ``evaluation.json`` into the run's folder (the one that holds the
-    ``checkpoints`` of which one is tested, else the trainer's log folder) and logs each test figure as
-    ``test/<features>/<probe>/<labels per class>``.
+    Embeds in the trainer's precision, as a test step would. Prints the table, writes ``evaluation.json``
+    into the run's folder (the one that holds the ``checkpoints`` of which one is tested, else the trainer's
+    log folder) and logs each test figure as ``test/<features>/<probe>/<labels per class>``.
 
     Args:
         budgets: Labels per class; ``None`` for all.
@@ -32,6 +32,8 @@ class FrozenEvaluation(pl.Callback):
         seed: Of these draws.
         few_shot: Pairs (ways, shots) to measure on episodes of the test split.
         task: ``"classification"``, ``"regression"`` or ``"multilabel"``; what the data declare if not given.
+        layers: Pooled features to try: of the last block (1), of the last four side by side (4); validation
+            chooses among several.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class FrozenEvaluation(pl.Callback):
         seed: int = 0,
         few_shot: Sequence[tuple[int, int]] = (),
         task: Task | None = None,
+        layers: Sequence[int] = (1,),
     ) -> None:
         self.budgets = tuple(budgets)
         self.probes = None if probes is None else tuple(probes)
@@ -51,6 +54,7 @@ class FrozenEvaluation(pl.Callback):
         self.seed = seed
         self.few_shot = tuple(few_shot)
         self.task = task
+        self.layers = tuple(layers)
         self.table: Table | None = None
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,6 +79,8 @@ class FrozenEvaluation(pl.Callback):
             task=self.task,
             draws=self.draws,
             seed=self.seed,
+            layers=self.layers,
+            precision=trainer.precision_plugin.forward_context,
         )
         folder = _folder(trainer)
         if trainer.is_global_zero:

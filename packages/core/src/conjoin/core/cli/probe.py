@@ -52,6 +52,12 @@ def run(command: str, arguments: Sequence[str]) -> None:
     )
     arguments_parser.add_argument("--seed", type=int, default=0)
     arguments_parser.add_argument(
+        "--layers",
+        type=list[int],
+        default=[1],
+        help="Features to try: of the last block, [1], or also of the last four side by side, [1, 4].",
+    )
+    arguments_parser.add_argument(
         "--out", type=str | None, default=None, help="Also write the table as JSON."
     )
     given, _, model, data = parse(arguments_parser, arguments)
@@ -65,6 +71,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
         task=given.task,
         draws=given.draws,
         seed=given.seed,
+        layers=given.layers,
         device=given.device,
     )
     Console().print(table)

@@ -7,6 +7,7 @@ asked (a class, a number, several labels) is declared by the data module, see
 :mod:`conjoin.core.evaluation.task`.
 """
 
+import contextlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from conjoin.core.evaluation.task import Probe, Task, check_probes, task_of
 __all__ = ("evaluate",)
 
 Baseline = Literal["random", "raw"]
+Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 _SPLITS = ("train", "val", "test")
 _DEFAULT: dict[Task, tuple[Probe, ...]] = {
     "classification": ("linear", "knn"),
@@ -62,6 +64,7 @@ class _Source:
     model: Any
     embed: Callable[[Any], Tensor]
     tokens: Callable[[Any], Tensor] | None
+    deeper: tuple[Callable[[Any], Tensor], ...] = ()  # other pooled features, among which validation chooses
 
 
 def evaluate(
@@ -75,7 +78,9 @@ def evaluate(
     task: Task | None = None,
     draws: int = 3,
     seed: int = 0,
+    layers: Sequence[int] = (1,),
     device: torch.device | str | None = None,
+    precision: Precision = contextlib.nullcontext,
     progress: bool = True,
 ) -> Table:
     """Probe a frozen model and its baselines.
@@ -95,7 +100,11 @@ def evaluate(
         task: What is asked; the data module's declaration if not given.
         draws: Draws of the labelled samples for each budget.
         seed: Of these draws, of episodes, and of the probes that are trained by batches.
+        layers: Which pooled features to try: the last block's (1), those of the last four side by side (4).
+            With several, as in I-JEPA's ``(1, 4)`` (arXiv 2301.08243, appendix A.2), validation chooses for
+            each probe, budget and draw. Classification alone; other tasks and episodes use the last block.
         device: Where to embed; the model's if not given.
+        precision: Makes the context to embed in, say of autocast; float32 if not given.
         progress: Show progress bars.
 
     Returns:
@@ -103,14 +112,16 @@ def evaluate(
         :class:`~conjoin.core.evaluation.regression.RegressionTable`, root mean squared error.
 
     Raises:
-        ValueError: An unknown probe or baseline, a probe that does not fit the task, or a split without
-            labels.
+        ValueError: An unknown probe or baseline, a probe that does not fit the task, a number of layers that
+            the encoder does not have, or a split without labels.
     """
     for name in baselines:
         if name not in ("random", "raw"):
             raise ValueError(f"unknown baseline {name!r}: choose among random, raw")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    if not layers or min(layers) < 1:
+        raise ValueError(f"layers must be one or more numbers of at least 1, got {tuple(layers)}")
     datamodule.evaluation_dataloader("train")  # some know their task only when their files have been read
     task = task_of(datamodule, task)
     probes = _DEFAULT[task] if probes is None else probes
@@ -124,7 +135,7 @@ def evaluate(
     table = RegressionTable() if task == "regression" else Table()
     # Lightning tests under inference mode, whose tensors the attentive probe could not learn from.
     with torch.inference_mode(False):
-        for source in _sources(model, baselines, datamodule):
+        for source in _sources(model, baselines, datamodule, layers, precision):
             if isinstance(table, RegressionTable):
                 table.rows += regression_rows(
                     source, datamodule, budgets, probes, draws, seed, place, progress
@@ -139,16 +150,32 @@ def evaluate(
     return table
 
 
-def _sources(model: Any, baselines: Sequence[Baseline], data: _Data) -> Iterable[_Source]:
-    yield _Source("teacher", model, model.embed, getattr(model, "tokens", None))
+def _sources(
+    model: Any, baselines: Sequence[Baseline], data: _Data, layers: Sequence[int], precision: Precision
+) -> Iterable[_Source]:
+    yield _frozen_source("teacher", model, layers, precision)
     if "random" in baselines:
         # Imported here: checkpoints know the systems, which know the callbacks, which know this module.
         from conjoin.core.checkpoint import fresh
 
         untrained = fresh(model).to(getattr(model, "device", "cpu"))
-        yield _Source("random init", untrained, untrained.embed, getattr(untrained, "tokens", None))
+        yield _frozen_source("random init", untrained, layers, precision)
     if "raw" in baselines:
         yield _Source("raw input", None, getattr(data, "raw_features", raw_input), None)
+
+
+def _frozen_source(name: str, model: Any, layers: Sequence[int], precision: Precision) -> _Source:
+    def within(features: Callable[..., Tensor], *options: int) -> Callable[[Any], Tensor]:
+        def run(batch: Any) -> Tensor:
+            with precision():
+                return features(batch, *options)
+
+        return run
+
+    # One block is asked for without a number: a module of one's own need not know of any other.
+    embeds = [within(model.embed, *(() if count == 1 else (count,))) for count in dict.fromkeys(layers)]
+    tokens = within(model.tokens) if hasattr(model, "tokens") else None
+    return _Source(name, model, embeds[0], tokens, tuple(embeds[1:]))
 
 
 def _evaluate_source(
@@ -171,8 +198,10 @@ def _evaluate_source(
         episodes = few_shot if kind == "pooled" else ()
         if embed is None or not (probe_names or episodes):
             continue
+        ways_to_embed = (embed, *source.deeper) if kind == "pooled" else (embed,)
         with frozen(source.model):
-            splits = _extract(source, embed, data, device, progress)
+            candidates = [_extract(source, way, data, device, progress) for way in ways_to_embed]
+        splits = candidates[0]
         classes = getattr(data, "num_classes", None) or int(splits.train.label.max()) + 1
         jobs = [
             (probe, budget)
@@ -180,10 +209,17 @@ def _evaluate_source(
             for budget in budgets
             if _fits(splits.train.label, budget)
         ]
-        spaces = knn_spaces(splits.train.x) if "knn" in probe_names else {}
+        spaces = [knn_spaces(found.train.x) if "knn" in probe_names else {} for found in candidates]
         for probe, budget in steps(jobs, f"probing {source.name}", progress):
+            # Pairs of accuracies, on validation and test: validation chooses, the first among equals.
             scores = [
-                _score(probe, splits, budget, classes, spaces, seed, draw, device)
+                max(
+                    (
+                        _score(probe, found, budget, classes, its_spaces, seed, draw, device)
+                        for found, its_spaces in zip(candidates, spaces, strict=True)
+                    ),
+                    key=lambda pair: pair[0],
+                )
                 for draw in range(draws if budget else 1)
             ]
             for split, values in zip(("val", "test"), zip(*scores, strict=True), strict=True):

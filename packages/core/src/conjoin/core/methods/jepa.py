@@ -114,9 +114,15 @@ class JEPA(JointEmbedding):
         return StepOutput(
             out.loss,
             out.terms,
-            embedding=features.mean(dim=1),
+            embedding=self.pool_tokens(features),
             extras={"targets": targets, "target_index": index},
+            frozen=self._frozen(features, batch),
         )
+
+    def _frozen(self, features: Tensor, batch: dict[str, Any]) -> Tensor | None:
+        """``embed(batch)`` out of the targets' features, where nothing has been redefined in between."""
+        plain = type(self).encode_targets is JEPA.encode_targets and self.representation is self.teacher
+        return None if self.training or not plain or "looks" in batch else self.pool_tokens(features)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The teacher's average: training cannot do without it."""

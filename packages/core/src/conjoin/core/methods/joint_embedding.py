@@ -41,12 +41,15 @@ class StepOutput:
         terms: Detached named summands of the loss, for the log.
         embedding: (B, D) detached features of this batch for monitors and probes, or None.
         extras: Further detached tensors for callbacks (``targets``, ``target_index``).
+        frozen: What ``embed`` gives for this batch, where the step has computed it: saves online probes a
+            forward pass in validation.
     """
 
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
     embedding: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    frozen: Tensor | None = None
 
 
 class JointEmbedding(Checkpointed):
@@ -180,7 +183,8 @@ class JointEmbedding(Checkpointed):
         out = self.step(batch)
         size = len(batch["x"])
         self.log(f"{stage}/loss", out.loss, prog_bar=True, sync_dist=True, batch_size=size)
-        return {"loss": out.loss, **({} if out.embedding is None else {"embedding": out.embedding})}
+        found = {"loss": out.loss, "embedding": out.embedding, "frozen": out.frozen}
+        return {name: value for name, value in found.items() if value is not None}
 
     def configure_model(self) -> None:
         """Shard the system under Lightning's ``ModelParallelStrategy`` (FSDP2); nothing to do otherwise."""
