@@ -22,7 +22,7 @@ MODALITIES = tuple(
 )
 PACKAGES = (CORE, *(f"packages/{name}" for name in (*MODALITIES, "samples")))
 # What the tests read beyond the packages' own needs.
-EXTRAS = {CORE: "[report,parquet]", "packages/biosignal": "[wfdb]"}
+EXTRAS = {CORE: "[report,parquet]", "packages/biosignal": "[wfdb]", "packages/vision": "[hdf5]"}
 # One thread per process: the suites run in parallel processes.
 SINGLE = {"OMP_NUM_THREADS": "1"}
 

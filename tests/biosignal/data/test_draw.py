@@ -2,6 +2,7 @@
 import numpy as np
 
 from conjoin.biosignal.data.draw import strips
+from conjoin.biosignal.data.lettering import lettering
 
 
 def rows_of(image, lead):
@@ -27,6 +28,26 @@ def test_hidden_patches_are_tinted():
     hidden = np.array([False, True, True, False])
     tinted = (strips(x, hidden)[0] == (255, 221, 170)).all(axis=1)
     np.testing.assert_array_equal(tinted[[50, 150, 250, 350, 450, 550, 650, 750]], np.repeat(hidden, 2))
+
+
+def test_names_stand_in_a_margin_beside_their_rows():
+    x = np.zeros((3, 100), np.float32)
+    plain, named = strips(x), strips(x, names=("I", "AVR", "V1"))
+    margin = named.shape[1] - 800
+    assert (
+        margin == 2 * (3 + 1 + 3 + 1 + 3) + 2 * 6
+    )  # AVR is the longest: three letters, two gaps, both sides
+    np.testing.assert_array_equal(named[:, margin:], plain)
+    ink = (named[:, :margin] == (30, 40, 60)).all(axis=2)
+    for row, name in enumerate(("I", "AVR", "V1")):
+        word = lettering(name)
+        part = ink[30 * row : 30 * row + 30]
+        np.testing.assert_array_equal(part[10:20, 6 : 6 + word.shape[1]], word)
+        assert part.sum() == word.sum()
+    # Tinting stays with time.
+    np.testing.assert_array_equal(
+        strips(x, np.array([True, False]), ("a", "b", "c"))[:, -800:], strips(x, np.array([True, False]))
+    )
 
 
 def test_more_columns_than_samples_leave_no_gap():

@@ -73,7 +73,7 @@ def test_recordings_of_a_fold_standardised(root):
     data = PTBXL(root, None, 100, 400, batch_size=2)
     assert len(data.dataset("train")) == 4
     batch = next(iter(data.evaluation_dataloader("val")))
-    assert set(batch) == {"x", "index", "epoch"}
+    assert set(batch) == {"x", "looks", "look_counts", "index", "epoch"}
     statistics = STATISTICS["ptb-xl"]
     mean, std = (np.array(values)[:, None] for values in (statistics.mean, statistics.std))
     expected = ((signal(4, 1000) - mean) / std).clip(-5, 5)[:, 300:700]

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from conjoin.biosignal.transforms import CenterCrop, RandomCrop, windows
+from conjoin.biosignal.transforms import CenterCrop, EvalWindows, RandomCrop, windows
 from conjoin.core import random
 
 
@@ -39,10 +39,27 @@ def test_seven_windows_of_a_record():
         assert torch.equal(cut[0, number], x[0, :, 625 * number : 625 * number + 1250])
 
 
+def test_windows_of_an_evaluation_lie_about_the_middle():
+    x = torch.arange(5000.0).half()[None]
+    looks = EvalWindows(1250)(x)
+    assert torch.equal(looks.looks, windows(x.float()[None], 1250, 625)[0])
+    assert torch.equal(looks.x, CenterCrop(1250)(x))
+    assert looks.looks.dtype == torch.float32
+    short = torch.arange(11.0)[None]
+    assert EvalWindows(4)(short).looks[:, 0, 0].tolist() == [0, 2, 4, 6]  # 7 to spare: one left over
+    assert EvalWindows(4, 5)(short).looks[:, 0, 0].tolist() == [1, 6]
+    for cut in (EvalWindows(4, 8), EvalWindows(11)):
+        assert torch.equal(cut(short), CenterCrop(cut.size)(short))
+    assert EvalWindows(1)(short).looks.shape == (11, 1, 1)
+    assert repr(EvalWindows(4)) == "EvalWindows(4, stride=2)"
+
+
 def test_guards():
+    with pytest.raises(ValueError, match="at least one sample apart, not 0"):
+        EvalWindows(4, 0)
     with pytest.raises(ValueError, match="at least one sample, not 0"):
         RandomCrop(0)
-    for crop in (RandomCrop(5), CenterCrop(5)):
+    for crop in (RandomCrop(5), CenterCrop(5), EvalWindows(5)):
         with pytest.raises(ValueError, match="crop of 5 samples does not fit in a recording of 4"):
             crop(torch.zeros(1, 4))
     for size, stride in ((0, 1), (5, 1), (2, 0)):

@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from conjoin.core.data import DataModule, MultiView, SampleViews
+from conjoin.core.data import DataModule, Looks, MultiView, SampleViews
 
 
 class Signals(DataModule):
@@ -51,6 +51,14 @@ def test_training_batches_bring_views_and_the_first_stands_for_the_sample():
             torch.testing.assert_close((view[:, 0, 0] * 10 // 80).long(), batch["index"])
             torch.testing.assert_close(view.diff(dim=2), torch.full_like(view[..., 1:], 0.1))
         assert torch.equal(batch["label"], batch["index"] % 2)
+
+
+def test_windows_of_an_evaluation_leave_the_one_that_stands_for_the_sample():
+    inner = Signals(seed=0)
+    inner.eval_transform = lambda x: Looks(x[:, :10], x.unflatten(1, (-1, 10)).movedim(1, 0))
+    batch = next(iter(MultiView(inner, Stretches()).val_dataloader()))["x"]
+    assert batch["x"].shape == (4, 2, 10)
+    assert len(batch["views"]) == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from conjoin.core.checkpoint import fresh, load, load_model
+from conjoin.core.data import Looks
 from conjoin.core.methods import FineTune, JointEmbedding
 from conjoin.core.methods.fine_tune import pretrained_encoder
 from conjoin.core.optim import Optim
@@ -193,7 +194,63 @@ def test_unknown_answers_do_not_count(file):
         assert float(model.step({"x": x, name: holed}).loss) == 0
 
 
+class Looked(tuned.Classes):
+    """Each picture is looked at once, twice or three times, with more noise than in training."""
+
+    @staticmethod
+    def eval_transform(x):
+        generator = torch.Generator().manual_seed(int(x.sum() * 1000) % 1000)
+        count = int(torch.randint(1, 4, (), generator=generator))
+        looks = x + torch.randn(count, *x.shape, generator=generator)
+        return Looks(looks[0], looks)
+
+
+@pytest.mark.parametrize("vote_on", ["logits", "probabilities"])
+def test_evaluation_averages_over_looks(file, tmp_path, vote_on):
+    data = Looked(batch_size=16, eval_batch_size=40, seed=0)
+    model = FineTune(str(file), vote_on=vote_on, optim=FAST, seed=0)
+    trainer = tiny.trainer(tmp_path, max_epochs=3)
+    trainer.fit(model, data)
+    logged = trainer.callback_metrics
+    # Sample by sample, from outside.
+    model.eval()
+    right, losses, features = [], [], []
+    plain = data.dataset("val")
+    for sample in plain:
+        looks = data.eval_transform(sample["x"]).looks
+        with torch.no_grad():
+            tokens = model.encoder(looks)
+            out = model.head(tokens)
+        p = out.mean(0).softmax(0) if vote_on == "logits" else out.softmax(1).mean(0)
+        right.append(float(p.argmax() == sample["label"]))
+        losses.append(float(-p[sample["label"]].log()))
+        features.append(tokens.mean(dim=(0, 1)))
+    assert float(logged["val/accuracy"]) == pytest.approx(sum(right) / 96, abs=1e-6)
+    assert float(logged["val/loss"]) == pytest.approx(sum(losses) / 96, rel=1e-4)
+    batches = list(data.evaluation_dataloader("val"))
+    assert sum(len(batch["looks"]) for batch in batches) > 96 + 40
+    torch.testing.assert_close(torch.cat([model.embed(batch) for batch in batches]), torch.stack(features))
+    torch.testing.assert_close(
+        torch.cat([model.step(batch).embedding for batch in batches]), torch.stack(features)
+    )
+    # One look, from the same model, is another answer.
+    batch = batches[0]
+    assert not torch.allclose(
+        model.step({"x": batch["x"], "label": batch["label"]}).loss, model.step(batch).loss
+    )
+
+
+def test_training_never_looks_twice(file):
+    model = FineTune(str(file), task="classification", outputs=3).train()
+    x, label = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
+    looks = {"looks": torch.full((8, 1, 16, 16), float("nan")), "look_counts": torch.tensor([2] * 4)}
+    assert bool(model.step({"x": x, "label": label, **looks}).loss.isfinite())
+    assert not bool(model.eval().step({"x": x, "label": label, **looks}).loss.isfinite())
+
+
 def test_guards(file, tmp_path):
+    with pytest.raises(ValueError, match="vote_on must be 'logits' or 'probabilities', not 'ranks'"):
+        FineTune(str(file), vote_on="ranks")
     with pytest.raises(ValueError, match="needs the checkpoint of a pre-trained system"):
         FineTune()
     with pytest.raises(ValueError, match="weights must be 'ema' or 'student', not 'mean'"):

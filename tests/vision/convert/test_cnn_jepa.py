@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints in the layout of the released CNN-JEPA code, synthetic ones."""
 
+import itertools
+
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
+from timm.layers import LayerNorm2d
 
 from conjoin.core.checkpoint import CheckpointError, load_model
 from conjoin.vision import CNNJEPA, MixedMask
-from conjoin.vision.convert import CONVERTERS, from_official_cnn_jepa, to_official_cnn_jepa
+from conjoin.vision.convert import CONVERTERS, cnn_jepa, from_official_cnn_jepa, to_official_cnn_jepa
 
 MASKS = MixedMask(min_keep=3)
 
@@ -19,14 +23,18 @@ def small(**options):
 def released(path, name="resnet18", **extra):
     """A file as the released trainer leaves it, made without this package's classes."""
     torch.manual_seed(0)
-    backbone, momentum = (timm.create_model(name, num_classes=0, global_pool="") for _ in range(2))
+    networks = (timm.create_model(name, num_classes=0, global_pool="") for _ in range(2))
+    return _released(path, *networks, torch.nn.BatchNorm2d, **extra)
+
+
+def _released(path, backbone, momentum, norm, **extra):
     width = backbone.num_features
     layers = []
     for _ in range(3):
         layers += [
             torch.nn.Conv2d(width, width, 3, padding="same", groups=width),
             torch.nn.Conv2d(width, width, 1),
-            torch.nn.BatchNorm2d(width),
+            norm(width),
             torch.nn.ReLU(),
         ]
     system = torch.nn.Module()
@@ -37,6 +45,88 @@ def released(path, name="resnet18", **extra):
     state = {key: value.detach().clone() for key, value in system.state_dict().items()} | extra
     torch.save({"state_dict": state, "epoch": 7, "optimizer_states": [], "hyper_parameters": {}}, path)
     return state
+
+
+class AuthorsConvNeXt(torch.nn.Module):
+    """A ConvNeXt as its authors lay it out, dense."""
+
+    class Block(torch.nn.Module):
+        def __init__(self, dim):
+            super().__init__()
+            self.dwconv = torch.nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+            self.norm = torch.nn.LayerNorm(dim, eps=1e-6)
+            self.pwconv1 = torch.nn.Linear(dim, 4 * dim)
+            self.pwconv2 = torch.nn.Linear(4 * dim, dim)
+            self.gamma = torch.nn.Parameter(torch.rand(dim))
+
+        def forward(self, x):
+            y = self.norm(self.dwconv(x).movedim(1, -1))
+            return x + (self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))).movedim(-1, 1)
+
+    class Norm(torch.nn.LayerNorm):
+        def forward(self, x):
+            return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+    def __init__(self, depths=(1, 2, 3, 1), dims=(8, 12, 16, 24)):
+        super().__init__()
+        first = torch.nn.Sequential(torch.nn.Conv2d(3, dims[0], 4, 4), self.Norm(dims[0], 1e-6))
+        others = [
+            torch.nn.Sequential(self.Norm(a, 1e-6), torch.nn.Conv2d(a, b, 2, 2))
+            for a, b in itertools.pairwise(dims)
+        ]
+        self.downsample_layers = torch.nn.ModuleList([first, *others])
+        self.stages = torch.nn.ModuleList(
+            torch.nn.Sequential(*(self.Block(dim) for _ in range(depth)))
+            for depth, dim in zip(depths, dims, strict=True)
+        )
+        self.num_features = dims[-1]
+        for parameter in self.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+
+    def forward(self, x):
+        for down, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(down(x))
+        return x
+
+
+def released_convnext(path):
+    """The same file with a ConvNeXt; its predictor has layer norms."""
+    torch.manual_seed(1)
+    return _released(path, AuthorsConvNeXt(), AuthorsConvNeXt(), LayerNorm2d)
+
+
+def test_reads_and_writes_the_convnexts_of_the_release(tmp_path):
+    state = released_convnext(tmp_path / "a.ckpt")
+    sizes = {"depths": (1, 2, 3, 1), "dims": (8, 12, 16, 24)}
+    options = {"encoder": "convnext_tiny", "encoder_options": sizes, "image_size": 96, "masks": MASKS}
+    model = from_official_cnn_jepa(tmp_path / "a.ckpt", **options)
+    x = torch.randn(2, 3, 96, 96)
+    for module, prefix in ((model.encoder, "backbone."), (model.teacher, "backbone_momentum.")):
+        dense = AuthorsConvNeXt()
+        dense.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        torch.testing.assert_close(module(x), dense(x).flatten(2).mT, rtol=1e-4, atol=1e-5)
+    assert isinstance(model.predictor.layers[2], LayerNorm2d)
+    assert torch.equal(model.predictor.layers[10].weight, state["predictor.10.weight"])
+    to_official_cnn_jepa(model, tmp_path / "b.ckpt")
+    again = torch.load(tmp_path / "b.ckpt", weights_only=True)["state_dict"]
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "depths", "dims"),
+    [
+        ("convnext_tiny", (3, 3, 9, 3), (96, 192, 384, 768)),
+        ("convnext_base", (3, 3, 27, 3), (128, 256, 512, 1024)),
+    ],
+)
+def test_the_size_of_a_convnext_is_read_off_its_tensors(name, depths, dims):
+    with torch.device("meta"):
+        state = AuthorsConvNeXt(depths, dims).state_dict()
+    tensors = {f"backbone.{key}": tensor for key, tensor in state.items()}
+    # A classifier's norm and layer, as in a file of a fine-tuned network, do not count.
+    tensors |= {"backbone.norm.weight": torch.ones(dims[-1]), "backbone.fc.bias": torch.ones(10)}
+    assert cnn_jepa._network(cnn_jepa._network_of(tensors, ("backbone.",))) == name
 
 
 def test_reads_both_networks_the_token_and_the_predictor(tmp_path):
@@ -105,5 +195,11 @@ def test_refusals(tmp_path):
         from_official_cnn_jepa(path)
     with pytest.raises(CheckpointError, match=r"The backbone in .* does not fit"):
         from_official_cnn_jepa(path, encoder="resnet18", image_size=96, masks=MASKS)
-    with pytest.raises(ValueError, match="not with ConvNeXt"):
-        to_official_cnn_jepa(CNNJEPA("test_convnext", 96, masks=MASKS), path)
+    with pytest.raises(
+        ValueError, match=r"no released form: stages.0.blocks.0.mlp.fc1.weight .* is no tensor"
+    ):
+        to_official_cnn_jepa(CNNJEPA("convnext_atto", 96, masks=MASKS), path)
+    state = released_convnext(path) | {"backbone.grn.gamma": torch.ones(1)}
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError, match=r"The ConvNeXt in .* cannot be read: grn.gamma \(1,\) is no"):
+        from_official_cnn_jepa(path)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import inspect
+
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 
+from conjoin.core.data import DataModule
 from conjoin.vision.data.arrays import ArrayDataset
-from conjoin.vision.data.module import ImageModule
+from conjoin.vision.data.module import ImageModule, ImageOptions
 
 
 class Constant(ImageModule):
@@ -20,6 +24,32 @@ def test_one_number_serves_all_channels_and_the_loaders_crop():
     x = data.batch_transform(raw, train=True)["x"]
     torch.testing.assert_close(x, torch.zeros_like(x), atol=1e-6, rtol=0)
     assert Constant(16, 1, (0.2,), (0.5,)).batch_transform(raw, True)["x"].shape == (3, 1, 16, 16)
+
+
+def test_defaults_of_shared_options_are_those_of_all_data_modules():
+    """The command fills in what the base class says: other defaults here would be overruled by it."""
+    mine, base = (inspect.signature(cls).parameters for cls in (ImageModule, DataModule))
+    shared = set(ImageOptions.__annotations__) & set(base)
+    assert len(shared) == 5
+    assert all(mine[name].default == base[name].default for name in shared)
+
+
+@pytest.mark.parametrize("name", ["HDF5Images", "ImageFolder", "ImageNet"])
+def test_options_that_all_share_are_arguments_of_the_command(capsys, name):
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(DataModule, "data")
+    given = f"--data conjoin.vision.{name} --data.root x --data.scale [0.2,1] --data.flip 0.5"
+    found = parser.parse_args(given.split()).data.init_args
+    assert (found.scale, found.flip) == ((0.2, 1.0), 0.5)
+    assert "color" not in found  # nobody asked: then it is the base class's
+    with pytest.raises(SystemExit):
+        parser.parse_args([*given.split(), "--data.flop=1"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--data.help=conjoin.vision.{name}"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"--data.{option} " in shown for option in ImageOptions.__annotations__)
+    assert "Strength of the colour distortion in training" in shown
 
 
 def test_short_side_lets_no_crop_enlarge():

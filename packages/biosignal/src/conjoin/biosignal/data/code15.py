@@ -9,13 +9,14 @@ kept.
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from conjoin.biosignal.data.leads import LEADS, STATISTICS, Statistics
-from conjoin.biosignal.data.module import SignalModule, held_out, require
+from conjoin.biosignal.data.module import SignalModule, SignalOptions, held_out, require
 from conjoin.biosignal.data.records import Preparation, RecordDataset
 from conjoin.biosignal.data.wfdb_record import Record
 from conjoin.core.data import CorruptSampleError, Split
@@ -40,11 +41,7 @@ class CODE15(SignalModule):
         test_fraction: Share of patients held out for testing.
         split_seed: Seed of the held-out splits, apart from the run's.
         cache: Folder for prepared recordings; None prepares at each access.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
-        max_corrupt: Unreadable recordings that may be skipped, per worker process.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         FileNotFoundError: If the table or all HDF5 files are missing.
@@ -63,22 +60,12 @@ class CODE15(SignalModule):
         test_fraction: float = 0.05,
         split_seed: int = 0,
         cache: str | Path | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[SignalOptions],
     ) -> None:
-        super().__init__(
-            window,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
-        )
+        super().__init__(window, **options)
         self.root = Path(root)
         self.preparation = Preparation(rate=rate, highpass=highpass)
+        self.lead_names = self.preparation.leads
         self.statistics = statistics or STATISTICS["code-15"]
         self.cache = cache
         self._rows = self._list(require(self.root / "exams.csv", "The table of exams"))

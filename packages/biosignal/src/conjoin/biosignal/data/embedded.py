@@ -2,7 +2,7 @@
 """The embedded recordings of conjoin-samples: simulated 12-lead ECG and real EEG, without a network."""
 
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from conjoin.biosignal.data.module import SignalModule
+from conjoin.biosignal.data.module import SignalModule, SignalOptions
 from conjoin.biosignal.transforms import add_wander, highpass, standardise
 from conjoin.core import random
 from conjoin.core.data import Split
@@ -58,10 +58,7 @@ class SimulatedECG(SignalModule):
         classes: What ``label`` is: one of 20 combinations, of 5 rhythms or of 4 morphologies.
         wander: Amplitude of a slow sine added to each recording, in millivolts.
         highpass: Cut-off of the zero-phase high-pass filter in hertz, applied after that; None for none.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader; 0 is best for recordings that are in memory.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -74,10 +71,7 @@ class SimulatedECG(SignalModule):
         *,
         wander: float = 0.0,
         highpass: float | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
+        **options: Unpack[SignalOptions],
     ) -> None:
         embedded = _samples().ecg()
         length = embedded.train.signals.shape[2]
@@ -89,9 +83,8 @@ class SimulatedECG(SignalModule):
             raise ValueError(f"classes must be one of {', '.join(get_args(Classes))}, not {classes!r}.")
         if wander < 0:
             raise ValueError(f"wander is an amplitude of at least 0 millivolts, not {wander}.")
-        super().__init__(
-            window, batch_size=batch_size, num_workers=num_workers, eval_batch_size=eval_batch_size, seed=seed
-        )
+        super().__init__(window, **options)
+        self.lead_names = embedded.leads
         self.classes = classes
         self.wander = wander
         self.highpass = highpass
@@ -152,10 +145,7 @@ class EEGTrials(SignalModule):
             100 Hz (left or right).
         window: Samples that the encoder sees; the whole trial if not given.
         clip: Bound on standardised values.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader; 0 is best for recordings that are in memory.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -167,22 +157,14 @@ class EEGTrials(SignalModule):
         window: int | None = None,
         *,
         clip: float = 5.0,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
+        **options: Unpack[SignalOptions],
     ) -> None:
         embedded = _samples().eeg(task)
         length = embedded.train.signals.shape[2]
         if window is not None and not 0 < window <= length:
             raise ValueError(f"window must lie between 1 and the {length} samples of a trial, not {window}.")
-        super().__init__(
-            window or length,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-        )
+        super().__init__(window or length, **options)
+        self.lead_names = embedded.channels
         self.task: EEGTask = task
         self.clip = clip
         self.rate = embedded.rate

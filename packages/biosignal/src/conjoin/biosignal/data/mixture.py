@@ -11,14 +11,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from conjoin.biosignal.data.code15 import CODE15
-from conjoin.biosignal.data.leads import STATISTICS
-from conjoin.biosignal.data.module import SignalModule
+from conjoin.biosignal.data.leads import LEADS, STATISTICS
+from conjoin.biosignal.data.module import SignalModule, SignalOptions
 from conjoin.biosignal.data.physionet import ChallengeECG, MimicECG
 from conjoin.biosignal.data.ptbxl import PTBXL
 from conjoin.core.data import Split
@@ -96,11 +96,8 @@ class ECGMixture(SignalModule):
         cpsc_extra_as_cpsc: Standardise the source ``cpsc-extra`` by the statistics of ``cpsc``, to which the
             release assigns it by mistake.
         cache: Folder for prepared recordings; strongly advised, since filters and resampling run once then.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
-        max_corrupt: Unreadable recordings that may be skipped, per worker process.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`; here evaluation sees the middle
+            of a recording if it is not told otherwise.
 
     Raises:
         ValueError: If the weights do not sum up to 1.
@@ -115,20 +112,12 @@ class ECGMixture(SignalModule):
         val_fraction: float = 0.01,
         cpsc_extra_as_cpsc: bool = False,
         cache: str | Path | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[SignalOptions],
     ) -> None:
-        super().__init__(
-            window,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
-        )
+        # Nothing is asked of these recordings, half an hour long among them, but the loss of pre-training.
+        options.setdefault("eval_windows", "middle")
+        super().__init__(window, **options)
+        self.lead_names = LEADS
         total = math.fsum(source.weight for source in sources)
         if not math.isclose(total, 1.0, abs_tol=1e-9):
             raise ValueError(f"The weights of the sources sum up to {total:g}, not 1.")

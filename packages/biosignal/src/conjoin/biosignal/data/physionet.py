@@ -11,12 +11,13 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conjoin.biosignal.data.leads import STATISTICS, Statistics
-from conjoin.biosignal.data.module import SignalModule, held_out, require
+from conjoin.biosignal.data.module import SignalModule, SignalOptions, held_out, require
 from conjoin.biosignal.data.records import Preparation, RecordDataset, measure
 from conjoin.biosignal.data.wfdb_record import Header, RecordFiles, read_header
 from conjoin.core.data import CorruptSampleError, Split
@@ -44,25 +45,15 @@ class _Collection(SignalModule):
         test_fraction: float,
         split_seed: int,
         cache: str | Path | None,
-        batch_size: int,
-        num_workers: int,
-        eval_batch_size: int | None,
-        seed: int | None,
-        max_corrupt: int,
+        **options: Unpack[SignalOptions],
     ) -> None:
-        super().__init__(
-            window,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
-        )
+        super().__init__(window, **options)
         self.root = Path(root)
         self.names = names
         self.labels = labels
         self.cache = cache
         self.preparation = Preparation(rate=rate, highpass=highpass)
+        self.lead_names = self.preparation.leads
         self._positions = held_out(patients, {"val": val_fraction, "test": test_fraction}, split_seed)
         self._statistics = statistics
 
@@ -112,11 +103,7 @@ class ChallengeECG(_Collection):
         test_fraction: Share of recordings held out for testing.
         split_seed: Seed of the held-out splits, apart from the run's.
         cache: Folder for prepared recordings; None prepares at each access.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
-        max_corrupt: Unreadable recordings that may be skipped, per worker process.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         FileNotFoundError: If the folder is missing or has no header.
@@ -137,11 +124,7 @@ class ChallengeECG(_Collection):
         test_fraction: float = 0.1,
         split_seed: int = 0,
         cache: str | Path | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[SignalOptions],
     ) -> None:
         folder = require(Path(root), "The folder of records")
         headers = _headers(folder, window / rate)
@@ -165,11 +148,7 @@ class ChallengeECG(_Collection):
             test_fraction=test_fraction,
             split_seed=split_seed,
             cache=cache,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
+            **options,
         )
         if codes:
             self.label_names = self.class_names = tuple(codes)
@@ -222,11 +201,7 @@ class MimicECG(_Collection):
         test_fraction: Share of patients held out for testing.
         split_seed: Seed of the held-out splits, apart from the run's.
         cache: Folder for prepared recordings; None prepares at each access.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
-        max_corrupt: Unreadable recordings that may be skipped, per worker process.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         FileNotFoundError: If the table is missing.
@@ -245,11 +220,7 @@ class MimicECG(_Collection):
         test_fraction: float = 0.01,
         split_seed: int = 0,
         cache: str | Path | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[SignalOptions],
     ) -> None:
         table = require(Path(root) / "record_list.csv", "The list of recordings")
         names, patients = [], []
@@ -273,9 +244,5 @@ class MimicECG(_Collection):
             test_fraction=test_fraction,
             split_seed=split_seed,
             cache=cache,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
+            **options,
         )

@@ -10,12 +10,12 @@ which is 0 where unknown.
 import ast
 import csv
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 
 from conjoin.biosignal.data.leads import STATISTICS, Statistics
-from conjoin.biosignal.data.module import SignalModule, require
+from conjoin.biosignal.data.module import SignalModule, SignalOptions, require
 from conjoin.biosignal.data.records import Preparation, RecordDataset
 from conjoin.biosignal.data.wfdb_record import RecordFiles
 from conjoin.core.data import Split
@@ -64,11 +64,7 @@ class PTBXL(SignalModule):
         statistics: Mean and deviation per lead; those of the release if not given.
         highpass: Cut-off of a zero-phase high-pass filter in hertz; None for none, as in the paper.
         cache: Folder for prepared recordings; None prepares at each access.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and crops; the run's seed if not given.
-        max_corrupt: Unreadable recordings that may be skipped, per worker process.
+        **options: See :class:`~conjoin.biosignal.data.module.SignalOptions`.
 
     Raises:
         FileNotFoundError: If a table is missing.
@@ -85,26 +81,16 @@ class PTBXL(SignalModule):
         statistics: Statistics | None = None,
         highpass: float | None = None,
         cache: str | Path | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[SignalOptions],
     ) -> None:
         if rate not in (100, 500):
             raise ValueError(f"PTB-XL comes at 100 and at 500 Hz, not at {rate}.")
         if task is not None and task not in get_args(Task):
             raise ValueError(f"task must be one of {', '.join(get_args(Task))}, or None, not {task!r}.")
-        super().__init__(
-            window or 10 * rate,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
-        )
+        super().__init__(window or 10 * rate, **options)
         self.root = Path(root)
         self.preparation = Preparation(rate=float(rate), highpass=highpass)
+        self.lead_names = self.preparation.leads
         self.statistics = statistics or STATISTICS["ptb-xl"]
         self.cache = cache
         names = (

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stretches of a recording: at random in training, from the middle or all of them in evaluation."""
+"""Stretches of a recording: at random in training, all of them or the one in the middle in evaluation."""
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ("CenterCrop", "RandomCrop", "windows")
+from conjoin.core.data import Looks
+
+__all__ = ("CenterCrop", "EvalWindows", "RandomCrop", "windows")
 
 
 class _Crop(nn.Module):
@@ -36,6 +38,11 @@ class _Crop(nn.Module):
             )
         return room
 
+    def middle(self, x: Tensor) -> Tensor:
+        """The stretch in the middle, float32."""
+        start = self.room(x) // 2
+        return x[..., start : start + self.size].float()
+
     def extra_repr(self) -> str:
         """The size."""
         return f"{self.size}"
@@ -55,8 +62,41 @@ class CenterCrop(_Crop):
 
     def forward(self, x: Tensor) -> Tensor:
         """(C, T) to (C, size), float32."""
-        start = self.room(x) // 2
-        return x[..., start : start + self.size].float()
+        return self.middle(x)
+
+
+class EvalWindows(_Crop):
+    """All stretches at a stride, over which evaluation averages; the one in the middle stands for them.
+
+    They are laid out about the middle of the recording, so that what no stretch reaches (less than a stride)
+    lies at both ends. A recording in which only one has room gives that one alone.
+
+    Args:
+        size: Samples of a stretch.
+        stride: Samples between the starts of two stretches; half the size, as in the paper, if not given.
+
+    Raises:
+        ValueError: If ``size`` or ``stride`` is not positive.
+    """
+
+    def __init__(self, size: int, stride: int | None = None) -> None:
+        super().__init__(size)
+        self.stride = max(1, size // 2) if stride is None else stride
+        if self.stride < 1:
+            raise ValueError(f"Windows are at least one sample apart, not {stride}.")
+
+    def forward(self, x: Tensor) -> Tensor | Looks:
+        """(C, T) to the middle (C, size), and with it all W stretches (W, C, size) if there are several."""
+        room = self.room(x)
+        middle = self.middle(x)
+        if room < self.stride:
+            return middle
+        first = room % self.stride // 2
+        return Looks(middle, windows(x[None, :, first:], self.size, self.stride)[0].float())
+
+    def extra_repr(self) -> str:
+        """Size and stride."""
+        return f"{self.size}, stride={self.stride}"
 
 
 def windows(x: Tensor, size: int, stride: int) -> Tensor:

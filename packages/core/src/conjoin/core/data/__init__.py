@@ -4,7 +4,9 @@
 from conjoin.core.data.datamodule import DataModule, Split
 from conjoin.core.data.keyed import CorruptSampleError, KeyedDataset, KeyedSampler, SampleKey
 from conjoin.core.data.loader import KeyedLoader
+from conjoin.core.data.looks import Looks
 from conjoin.core.data.views import MultiView, SampleViews
+from conjoin.core.data.voting import Voting
 
 __all__ = (
     "CorruptSampleError",
@@ -12,8 +14,10 @@ __all__ = (
     "KeyedDataset",
     "KeyedLoader",
     "KeyedSampler",
+    "Looks",
     "MultiView",
     "SampleKey",
     "SampleViews",
     "Split",
+    "Voting",
 )

@@ -8,11 +8,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from conjoin.core import distributed, random
 from conjoin.core.data.keyed import KeyedDataset, KeyedSampler
 from conjoin.core.data.loader import KeyedLoader
+from conjoin.core.data.looks import collate
 
 __all__ = ("DataModule", "Split")
 
@@ -24,7 +25,8 @@ class DataModule(LightningDataModule):
 
     A subclass writes :meth:`build`. It may set ``train_transform`` and ``eval_transform`` (callables on one
     sample's ``x``), override :meth:`batch_transform` (vectorised, after the batch has moved to the device),
-    and set ``num_classes`` and ``class_names``.
+    and set ``num_classes`` and ``class_names``. An ``eval_transform`` that returns
+    :class:`~conjoin.core.data.looks.Looks` lets evaluation average over several looks at each sample.
 
     Args:
         batch_size: Samples per batch and process.
@@ -81,7 +83,7 @@ class DataModule(LightningDataModule):
         return self._built[split]
 
     def loader(
-        self, split: Split, *, train: bool, collate_fn: Callable[[list[Any]], Any] = default_collate
+        self, split: Split, *, train: bool, collate_fn: Callable[[list[Any]], Any] = collate
     ) -> KeyedLoader:
         """A loader over a split, with training's order and augmentation or with evaluation's."""
         dataset = KeyedDataset(
@@ -137,7 +139,7 @@ class DataModule(LightningDataModule):
         return self.loader(split, train=False, collate_fn=self._collate_evaluation)
 
     def _collate_evaluation(self, samples: list[Any]) -> dict[str, Any]:
-        return self.batch_transform(default_collate(samples), train=False)
+        return self.batch_transform(collate(samples), train=False)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Lightning's hook: apply :meth:`batch_transform` on the device."""

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from conjoin.core.data.datamodule import DataModule, Split
 from conjoin.core.data.loader import KeyedLoader
+from conjoin.core.data.looks import Looks
+from conjoin.core.data.wrapped import Wrapped
 
 __all__ = ("MultiView", "SampleViews")
 
@@ -42,10 +43,11 @@ class _Both:
         views = self.views(x)
         if self.train:
             return {"views": views}
-        return {"views": views, "x": x if self.single is None else self.single(x)}
+        single = x if self.single is None else self.single(x)
+        return {"views": views, "x": single.x if isinstance(single, Looks) else single}
 
 
-class MultiView(DataModule):
+class MultiView(Wrapped):
     """A data module whose training and validation batches carry ``views``, a list of V batches (B, ...).
 
     In training ``x`` is the first view; in validation it is the sample as evaluation sees it, and the views
@@ -58,36 +60,10 @@ class MultiView(DataModule):
     """
 
     def __init__(self, data: DataModule, views: SampleViews) -> None:
-        super().__init__(
-            data.batch_size,
-            data.num_workers,
-            eval_batch_size=data.eval_batch_size,
-            seed=data.seed,
-            max_corrupt=data.max_corrupt,
-        )
-        self.data = data
+        super().__init__(data)
         self.views = views
-        self.num_classes, self.class_names = data.num_classes, data.class_names
         self.train_transform = _Both(views, None, train=True)
         self.eval_transform = _Both(views, data.eval_transform, train=False)
-
-    def __getattr__(self, name: str) -> Any:
-        """What only the wrapped module has (``image_size``, ``label_names``, ``draw``)."""
-        if name.startswith("__") or "data" not in self.__dict__:
-            raise AttributeError(name)
-        return getattr(self.data, name)
-
-    def prepare_data(self) -> None:
-        """The wrapped module's."""
-        self.data.prepare_data()
-
-    def setup(self, stage: str) -> None:
-        """The wrapped module's."""
-        self.data.setup(stage)
-
-    def build(self, split: Split) -> Dataset[Any]:
-        """The wrapped module's data set."""
-        return self.data.dataset(split)
 
     def batch_transform(self, batch: dict[str, Any], train: bool) -> dict[str, Any]:
         """The wrapped module's for ``x``, :meth:`view_transform` for each view."""

@@ -8,13 +8,14 @@ repeat samples to even out ranks: so outputs are kept, and each sample counts on
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from conjoin.core.distributed import gather_rows
 from conjoin.core.evaluation.roc import label_aucs
 from conjoin.core.evaluation.task import FIELDS, Task
 
-__all__ = ("Answers", "answers_of", "known", "score")
+__all__ = ("Answers", "answers_of", "known", "loss_of", "score")
 
 
 def answers_of(batch: dict[str, Any], task: Task) -> Tensor:
@@ -38,6 +39,32 @@ def known(answers: Tensor, task: Task) -> Tensor:
     if task == "classification":
         return answers >= 0
     return ~answers.isnan() if answers.ndim == 1 else ~answers.isnan().any(dim=1)
+
+
+def loss_of(outputs: Tensor, answers: Tensor, task: Task, label_smoothing: float = 0.0) -> Tensor:
+    """Mean over the samples that have an answer: cross-entropy, squared error or binary cross-entropy.
+
+    Args:
+        outputs: (B, C) logits, (B, 1) numbers or (B, L) logits.
+        answers: (B,) or (B, L).
+        task: Which loss.
+        label_smoothing: Share of each class label that is spread over all classes.
+    """
+    if task == "classification":
+        each = F.cross_entropy(
+            outputs, answers, ignore_index=-1, label_smoothing=label_smoothing, reduction="none"
+        )
+        return each.sum() / (answers >= 0).sum().clamp(min=1)
+    right = known(answers, task)
+    answers = answers.to(outputs).view_as(outputs)
+    # Not a product with 0: the gradient of NaN would be NaN.
+    safe = torch.where(right.unsqueeze(1), answers, outputs.detach())
+    if task == "regression":
+        each = (outputs - safe).square()
+    else:
+        each = F.binary_cross_entropy_with_logits(outputs, safe, reduction="none")
+        each = each * right.unsqueeze(1)
+    return each.mean(dim=1).sum() / right.sum().clamp(min=1)
 
 
 def score(outputs: Tensor, answers: Tensor, task: Task) -> float:

@@ -4,16 +4,16 @@
 It is a system like the others: its checkpoints rebuild it (they hold the description of the pre-trained
 system, whose file is not needed again), it resumes bit for bit, and ``embed``, ``probe`` and ``report`` work
 on it. Options cover what the papers do: layer-wise decay of the learning rate (BEiT), an encoder that stays
-frozen for the first epochs (Point-JEPA), attention as a head (V-JEPA, ECG-JEPA), label smoothing.
+frozen for the first epochs (Point-JEPA), attention as a head (V-JEPA, ECG-JEPA), label smoothing, and answers
+averaged over windows (ECG-JEPA) or over random renderings (Point-JEPA) in evaluation.
 """
 
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -21,11 +21,13 @@ from torch.optim import Optimizer
 from conjoin.core import distributed, random
 from conjoin.core.callbacks.ema import EMATeacher
 from conjoin.core.checkpoint import load_model
+from conjoin.core.data.looks import mean_of_looks, over_looks
 from conjoin.core.evaluation.task import METRICS, Task, task_of
-from conjoin.core.methods.answers import Answers, answers_of, known
+from conjoin.core.methods.answers import Answers, answers_of, loss_of
 from conjoin.core.methods.joint_embedding import JointEmbedding, StepOutput
 from conjoin.core.methods.layer_decay import layer_decay_groups
 from conjoin.core.methods.task_head import HeadKind, TaskHead
+from conjoin.core.methods.vote import VoteOn, vote
 from conjoin.core.optim import Optim
 from conjoin.core.spec import SpecError, describe
 
@@ -76,6 +78,8 @@ class FineTune(JointEmbedding):
         freeze_epochs: Epochs at the start in which the head alone learns and the encoder stays in evaluation
             mode.
         target_scale: Original units per unit of ``target``; the data's if ``outputs`` is not given.
+        vote_on: What evaluation averages where the data look at a sample several times (windows of a
+            recording, ``Voting``): ``"logits"`` as ECG-JEPA, ``"probabilities"`` as Point-JEPA.
         optim: Optimiser and schedules; None for AdamW, 5e-4 after half an epoch of warm-up, cosine to 1e-6,
             weight decay .05.
         seed: Of the head and of dropout; the run's if not given.
@@ -103,6 +107,7 @@ class FineTune(JointEmbedding):
         layer_decay: float = 1.0,
         freeze_epochs: int = 0,
         target_scale: float = 1.0,
+        vote_on: VoteOn = "logits",
         optim: Optim | None = None,
         seed: int | None = None,
     ) -> None:
@@ -112,6 +117,8 @@ class FineTune(JointEmbedding):
             raise ValueError(f"weights must be 'ema' or 'student', not {weights!r}.")
         if not 0 < layer_decay <= 1:
             raise ValueError(f"layer_decay must lie in (0, 1], not {layer_decay}.")
+        if vote_on not in get_args(VoteOn):
+            raise ValueError(f"vote_on must be 'logits' or 'probabilities', not {vote_on!r}.")
         if freeze_epochs < 0:
             raise ValueError(f"freeze_epochs must not be negative, not {freeze_epochs}.")
         if system is None:
@@ -142,6 +149,7 @@ class FineTune(JointEmbedding):
         self.layer_decay = layer_decay
         self.freeze_epochs = freeze_epochs
         self.target_scale = target_scale
+        self.vote_on: VoteOn = vote_on
         self.task: Task | None = None if task is None else task_of(None, task)
         self._answers = Answers()
         with contextlib.suppress(SpecError):  # a system of ready modules: then neither can this be rebuilt
@@ -205,35 +213,27 @@ class FineTune(JointEmbedding):
         return self
 
     def step(self, batch: dict[str, Any]) -> StepOutput:
-        """Encode, answer, compare."""
+        """Encode, answer, compare; in evaluation over all ``looks`` that a batch has at its samples."""
         task = cast(Task, self.task)
         answers = answers_of(batch, task)
+        if "looks" in batch and not self.training:
+            outputs, features = over_looks(batch, self._look)
+            outputs = vote(outputs, batch["look_counts"], task, self.vote_on)
+            pooled = mean_of_looks(features, batch["look_counts"])
+        else:
+            outputs, pooled = self._look(batch["x"])
+        loss = loss_of(outputs, answers, task, self.label_smoothing)
+        return StepOutput(loss, {}, pooled, {"outputs": outputs.detach()})
+
+    def _look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (B, C) in float32, and detached pooled features (B, F)."""
         with self._keyed_dropout():
             # Without a graph where no gradient is wanted; several ranks need it to agree on what they reduce.
             alone = self.training and self.frozen and distributed.world_size() == 1
             with torch.set_grad_enabled(torch.is_grad_enabled() and not alone):
-                tokens = cast(Tensor, self.encoder(batch["x"]))
+                tokens = cast(Tensor, self.encoder(x))
             outputs = self.head(tokens).float()
-        loss = self._loss(outputs, answers, task)
-        return StepOutput(loss, {}, self.pool_tokens(tokens.detach()), {"outputs": outputs.detach()})
-
-    def _loss(self, outputs: Tensor, answers: Tensor, task: Task) -> Tensor:
-        """Mean over the samples that have an answer."""
-        if task == "classification":
-            each = F.cross_entropy(
-                outputs, answers, ignore_index=-1, label_smoothing=self.label_smoothing, reduction="none"
-            )
-            return each.sum() / (answers >= 0).sum().clamp(min=1)
-        right = known(answers, task)
-        answers = answers.to(outputs).view_as(outputs)
-        # Not a product with 0: the gradient of NaN would be NaN.
-        safe = torch.where(right.unsqueeze(1), answers, outputs.detach())
-        if task == "regression":
-            each = (outputs - safe).square()
-        else:
-            each = F.binary_cross_entropy_with_logits(outputs, safe, reduction="none")
-            each = each * right.unsqueeze(1)
-        return each.mean(dim=1).sum() / right.sum().clamp(min=1)
+        return outputs, self.pool_tokens(tokens.detach())
 
     @contextlib.contextmanager
     def _keyed_dropout(self) -> Iterator[None]:

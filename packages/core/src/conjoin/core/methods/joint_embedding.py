@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from conjoin.core import distributed, random
 from conjoin.core.checkpoint import Checkpointed
+from conjoin.core.data.looks import mean_of_looks, over_looks
 from conjoin.core.methods.sharding import shard
 from conjoin.core.objectives import StatefulObjective
 from conjoin.core.optim import Optim, Schedule, parameter_groups, set_hyperparameters
@@ -115,8 +116,11 @@ class JointEmbedding(Checkpointed):
             module.train(was_training)
 
     def embed(self, batch: dict[str, Any], layers: int = 1) -> Tensor:
-        """Frozen features of whole samples: :meth:`pool_tokens` of the tokens."""
-        return self.pool_tokens(self.tokens(batch, layers))
+        """Frozen features of whole samples: :meth:`pool_tokens` of the tokens, averaged over ``looks``."""
+        if "looks" not in batch:
+            return self.pool_tokens(self.tokens(batch, layers))
+        (features,) = over_looks(batch, lambda x: (self.pool_tokens(self.tokens({"x": x}, layers)),))
+        return mean_of_looks(features, batch["look_counts"])
 
     @staticmethod
     def pool_tokens(tokens: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 
 It writes Lightning checkpoints whose ``state_dict`` has the context network twice (``backbone.``,
 ``backbone_sparse.``: one object under two names), the teacher twice (``backbone_momentum.``,
-``backbone_for_online_eval.``), ``mask_token`` and ``predictor.N.``. The networks are timm's ResNets, name for
-name, so conversion is renaming. Its ConvNeXts come from another code base and are not read.
+``backbone_for_online_eval.``), ``mask_token`` and ``predictor.N.``. Its ResNets are timm's, name for name;
+its ConvNeXts are SparK's, under the names of ConvNeXt's authors. So conversion is renaming.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,13 @@ from typing import Any, cast
 
 import timm
 import torch
-from torch import Tensor, nn
+from timm.models.convnext import ConvNeXt
+from torch import Tensor
 
 from conjoin.core import checkpoint
 from conjoin.core.checkpoint import CheckpointError
 from conjoin.core.checkpoint_io import replacing
+from conjoin.vision.convert.convnext import from_authors, is_authors, to_authors
 from conjoin.vision.encoders.sparse_cnn import SparseCNN
 from conjoin.vision.methods.cnn_jepa import CNNJEPA
 from conjoin.vision.predictor import SeparablePredictor
@@ -28,7 +30,7 @@ _STUDENT = ("backbone.", "backbone_sparse.")
 _TEACHER = ("backbone_momentum.", "backbone_for_online_eval.")
 _NETWORKS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet200", "wide_resnet50_2",
-    "wide_resnet101_2",
+    "wide_resnet101_2", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
 )  # fmt: skip
 
 
@@ -53,7 +55,10 @@ def from_official_cnn_jepa(
     content = checkpoint.load(path)
     state = content.get("state_dict")
     state = state if isinstance(state, Mapping) else {}
-    student, teacher = _part(state, _STUDENT), _part(state, _TEACHER)
+    try:
+        student, teacher = (_network_of(state, prefixes) for prefixes in (_STUDENT, _TEACHER))
+    except ValueError as error:
+        raise CheckpointError(f"The ConvNeXt in {path} cannot be read: {error}.") from error
     predictor = _part(state, ("predictor.",))
     for part, present in (
         ("backbone", student),
@@ -95,24 +100,26 @@ def to_official_cnn_jepa(model: CNNJEPA, path: str | Path, *, epoch: int = 0) ->
     """Write the weights under the released code's names.
 
     Args:
-        model: The system; its encoder must be a ResNet.
+        model: The system; its encoder must be a ResNet or a plain ConvNeXt.
         path: Where to write, e.g. ``last.ckpt``.
         epoch: For the record.
 
     Raises:
-        ValueError: If the encoder is no ResNet.
+        ValueError: If the encoder is a ConvNeXt that its authors' code does not have.
     """
-    if not hasattr(model.encoder.model, "layer1"):
-        raise ValueError(
-            f"Only CNN-JEPA with a ResNet has a released form, not with {type(model.encoder.model).__name__}."
-        )
     state: dict[str, Tensor] = {}
     for prefixes, module in ((_STUDENT, model.encoder.model), (_TEACHER, _teacher(model).model)):
+        tensors = module.state_dict()
+        if isinstance(module, ConvNeXt):
+            try:
+                tensors = to_authors(tensors)
+            except ValueError as error:
+                raise ValueError(f"This encoder has no released form: {error}.") from error
         for prefix in prefixes:
-            state |= _prefixed(prefix, module)
+            state |= _prefixed(prefix, tensors)
     predictor = _predictor(model)
     state["mask_token"] = predictor.mask_token.detach().cpu()
-    state |= _prefixed("predictor.", predictor.layers)
+    state |= _prefixed("predictor.", predictor.layers.state_dict())
     with replacing(Path(path)) as temporary:
         torch.save({"epoch": epoch, "global_step": 0, "state_dict": state}, temporary)
 
@@ -125,8 +132,17 @@ def _predictor(model: CNNJEPA) -> SeparablePredictor:
     return cast(SeparablePredictor, model.predictor)
 
 
-def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    return {prefix + name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor.detach().cpu() for name, tensor in tensors.items()}
+
+
+def _network_of(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """A network's tensors under timm's names."""
+    found = _part(state, prefixes)
+    if not is_authors(found):
+        return found
+    # Its final norm is that of a classifier.
+    return from_authors({name: tensor for name, tensor in found.items() if not name.startswith("norm.")})
 
 
 def _part(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
@@ -149,6 +165,7 @@ def _network(state: Mapping[str, Tensor]) -> str | None:
     for name in _NETWORKS:
         with torch.device("meta"):
             network = timm.create_model(name, num_classes=0, in_chans=_inlet(state))
-        if {key: tensor.shape for key, tensor in network.state_dict().items()} == shapes:
+        expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
+        if {key: shape for key, shape in expected.items() if not key.startswith("head.")} == shapes:
             return name
     return None

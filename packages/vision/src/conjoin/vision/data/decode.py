@@ -19,7 +19,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from conjoin.core.data import CorruptSampleError
 
-__all__ = ("EXTENSIONS", "decode", "read_picture")
+__all__ = ("EXTENSIONS", "decode", "decode_picture", "read_picture")
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif")
@@ -97,8 +97,29 @@ def read_picture(path: Path, channels: int = 3, short_side: int | None = None, l
         raise CorruptSampleError(
             f"{path} cannot be read ({error.strerror}); check its permissions."
         ) from error
+    return decode_picture(data, str(path), channels, short_side, least_side)
+
+
+def decode_picture(
+    data: bytes, what: str, channels: int = 3, short_side: int | None = None, least_side: int = 1
+) -> Tensor:
+    """Decode one picture or say what is wrong with it.
+
+    Args:
+        data: The bytes of its file.
+        what: Names it in messages.
+        channels: 1 or 3.
+        short_side: See :func:`decode`.
+        least_side: Pictures with a side below this are refused.
+
+    Returns:
+        uint8 (channels, H, W).
+
+    Raises:
+        CorruptSampleError: If it is empty, no whole picture or too small.
+    """
     if not data:
-        raise CorruptSampleError(f"{path} is empty; replace or remove it.")
+        raise CorruptSampleError(f"{what} is empty; replace or remove it.")
     try:
         picture = decode(data, channels, short_side)
     except (ValueError, OSError, RuntimeError, SyntaxError, Image.DecompressionBombError) as error:
@@ -108,12 +129,12 @@ def read_picture(path: Path, channels: int = 3, short_side: int | None = None, l
         # Pillow names the buffer by its address, which helps nobody.
         reason = reason.split(" <_io.")[0]
         raise CorruptSampleError(
-            f"{path} is not a whole picture ({len(data)} bytes; {reason}); replace or remove it."
+            f"{what} is not a whole picture ({len(data)} bytes; {reason}); replace or remove it."
         ) from error
     height, width = picture.shape[-2:]
     if min(height, width) < least_side:
         raise CorruptSampleError(
-            f"{path} is {width} x {height} pixels, smaller than one patch of {least_side}; remove it or "
+            f"{what} is {width} x {height} pixels, smaller than one patch of {least_side}; remove it or "
             "use a smaller patch."
         )
     return picture

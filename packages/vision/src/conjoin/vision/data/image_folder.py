@@ -2,13 +2,14 @@
 """Any folder of pictures, with or without labels."""
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conjoin.core.data import Split
 from conjoin.vision.data.folder import FolderDataset, classes_of, require_folder, scan, warn_lonely
-from conjoin.vision.data.module import ImageModule
+from conjoin.vision.data.module import ImageModule, ImageOptions
 from conjoin.vision.data.splits import keyed_split
 from conjoin.vision.transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -34,21 +35,11 @@ class ImageFolder(ImageModule):
         channels: 1 for gray, 3 for RGB.
         mean: Per channel, in [0, 1]; ImageNet's if not given.
         std: Per channel; ImageNet's if not given.
-        scale: Share of the area that the random training crop keeps; ``None`` trains on evaluation's view.
-        flip: Probability of a horizontal flip in training.
-        color: Strength of the colour distortion in training.
-        blur: Probability of a blur in training.
-        resize: Evaluation's shorter side before the centre crop; ``image_size * 8 / 7`` if not given.
-        patch_size: The encoder's patch, to check size and pictures against.
         val_fraction: Share held out for validation if there is no folder ``val``.
         test_fraction: Share held out for testing if there is no folder ``test``.
         split_seed: Seed of the held-out splits, apart from the run's.
         reduce_large: Decode JPEGs at least twice larger than any crop needs at a fraction of their size.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and augmentation; the run's seed if not given.
-        max_corrupt: Unreadable pictures that may be skipped, per worker process.
+        **options: See :class:`~conjoin.vision.data.module.ImageOptions`.
 
     Raises:
         FileNotFoundError: If the folder is missing, empty or without pictures.
@@ -63,21 +54,11 @@ class ImageFolder(ImageModule):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         *,
-        scale: tuple[float, float] | None = (0.3, 1.0),
-        flip: float = 0.0,
-        color: float = 0.0,
-        blur: float = 0.0,
-        resize: int | None = None,
-        patch_size: int | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
         reduce_large: bool = True,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[ImageOptions],
     ) -> None:
         average = sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3
         super().__init__(
@@ -85,17 +66,7 @@ class ImageFolder(ImageModule):
             channels,
             mean or (IMAGENET_MEAN if channels == 3 else average[:1]),
             std or (IMAGENET_STD if channels == 3 else average[1:]),
-            scale=scale,
-            flip=flip,
-            color=color,
-            blur=blur,
-            resize=resize,
-            patch_size=patch_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
+            **options,
         )
         self.root = require_folder(Path(root), "The picture folder")
         self.reduce_large = reduce_large

@@ -3,12 +3,13 @@
 
 import re
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from conjoin.core.data import Split
 from conjoin.vision.data.folder import FolderDataset, classes_of, require_folder, scan
-from conjoin.vision.data.module import ImageModule
+from conjoin.vision.data.module import ImageModule, ImageOptions
 from conjoin.vision.data.splits import held_out
 from conjoin.vision.transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -31,19 +32,9 @@ class ImageNet(ImageModule):
         root: The folder that holds ``train`` and ``val``.
         image_size: Side of the square picture that the encoder sees.
         subset: Text file with the names of the training pictures to keep.
-        scale: Share of the area that the random training crop keeps; ``None`` trains on evaluation's view.
-        flip: Probability of a horizontal flip in training.
-        color: Strength of the colour distortion in training.
-        blur: Probability of a blur in training.
-        resize: Evaluation's shorter side before the centre crop; ``image_size * 8 / 7`` if not given.
-        patch_size: The encoder's patch, to check size and pictures against.
         val_fraction: Share of each class held out of training for validation.
         reduce_large: Decode JPEGs at least twice larger than any crop needs at a fraction of their size.
-        batch_size: Samples per batch and process.
-        num_workers: Worker processes per loader.
-        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
-        seed: Seed of order and augmentation; the run's seed if not given.
-        max_corrupt: Unreadable pictures that may be skipped, per worker process.
+        **options: See :class:`~conjoin.vision.data.module.ImageOptions`.
 
     Raises:
         FileNotFoundError: If a folder or the subset file is missing, or a folder has no class folders.
@@ -56,36 +47,16 @@ class ImageNet(ImageModule):
         image_size: int = 224,
         subset: str | Path | None = None,
         *,
-        scale: tuple[float, float] | None = (0.3, 1.0),
-        flip: float = 0.0,
-        color: float = 0.0,
-        blur: float = 0.0,
-        resize: int | None = None,
-        patch_size: int | None = None,
         val_fraction: float = 0.01,
         reduce_large: bool = True,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        eval_batch_size: int | None = None,
-        seed: int | None = None,
-        max_corrupt: int = 100,
+        **options: Unpack[ImageOptions],
     ) -> None:
         super().__init__(
             image_size,
             3,
             IMAGENET_MEAN,
             IMAGENET_STD,
-            scale=scale,
-            flip=flip,
-            color=color,
-            blur=blur,
-            resize=resize,
-            patch_size=patch_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            eval_batch_size=eval_batch_size,
-            seed=seed,
-            max_corrupt=max_corrupt,
+            **options,
         )
         self.root = require_folder(Path(root), "The ImageNet folder")
         self.val_fraction = val_fraction

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 from torchvision.transforms.v2 import functional
@@ -11,7 +11,38 @@ from torchvision.transforms.v2 import functional
 from conjoin.core.data import DataModule
 from conjoin.vision.transforms import EvalCrop, TrainCrop, normalize
 
-__all__ = ("ImageModule",)
+__all__ = ("ImageModule", "ImageOptions")
+
+
+class ImageOptions(TypedDict, total=False):
+    """What data modules of photographs can be told by name, beside their own arguments.
+
+    Args:
+        scale: Share of the area that the random training crop keeps, (.3, 1) if not given; ``None`` trains on
+            evaluation's view.
+        flip: Probability of a horizontal flip in training; 0 if not given.
+        color: Strength of the colour distortion in training; 0 if not given.
+        blur: Probability of a blur in training; 0 if not given.
+        resize: Evaluation's shorter side before the centre crop; ``image_size * 8 / 7`` if not given.
+        patch_size: The encoder's patch, if size and pictures shall be checked against it before training.
+        batch_size: Samples per batch and process; 64 if not given.
+        num_workers: Worker processes per loader; 0 if not given.
+        eval_batch_size: Samples per batch in evaluation; ``batch_size`` if not given.
+        seed: Seed of order and augmentation; the run's seed if not given.
+        max_corrupt: Unreadable pictures that may be skipped, per worker process; 100 if not given.
+    """
+
+    scale: tuple[float, float] | None
+    flip: float
+    color: float
+    blur: float
+    resize: int | None
+    patch_size: int | None
+    batch_size: int
+    num_workers: int
+    eval_batch_size: int | None
+    seed: int | None
+    max_corrupt: int
 
 
 class ImageModule(DataModule):
