@@ -7,11 +7,12 @@ constants).
 
     python benchmarks/ijepa_step.py --encoder vit_small --batch 16
     python benchmarks/ijepa_step.py --official ~/src/ijepa    # a checkout of facebookresearch/ijepa
+    python benchmarks/ijepa_step.py --stable-pretraining      # in an environment that has it
 
-With ``--official`` the two take turns in one process, so that a busy machine slows both alike; the ratio is
-that of the medians. Peak memory is
-measured in one fresh process per side: the largest resident set on the CPU, imports included, and the most
-allocated memory on CUDA.
+With rivals all sides take turns in one process, so that a busy machine slows them alike; a ratio is that of
+the medians. The official code is given our masks; stable-pretraining draws its own inside the step (four
+targets that do not overlap, all other patches as context). Peak memory is measured in one fresh process per
+side: the largest resident set on the CPU, imports included, and the most allocated memory on CUDA.
 """
 
 import argparse
@@ -105,7 +106,35 @@ def official_step(args: argparse.Namespace) -> Step:
     return step
 
 
-SIDES: dict[str, Callable[[argparse.Namespace], Step]] = {"conjoin": our_step, "official": official_step}
+def stable_pretraining_step(args: argparse.Namespace) -> Step:
+    """The step of stable-pretraining's I-JEPA on timm's transformer, with our optimiser."""
+    from stable_pretraining.methods import IJEPA
+
+    from conjoin.core.optim import Optim, parameter_groups
+
+    name = f"{args.encoder}_patch{args.patch}_{args.image}"
+    model = IJEPA(name, predictor_embed_dim=384, predictor_depth=args.predictor_depth).to(args.device)
+    model.train()
+    trained = [model.encoder.student, model.predictor]
+    optimizer = Optim().build(parameter_groups(trained))
+
+    def step(x: Tensor, context: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.dtype == "bf16"):
+            loss: Tensor = model(x).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        model.encoder.update_teacher()
+        return loss.detach()
+
+    return step
+
+
+SIDES: dict[str, Callable[[argparse.Namespace], Step]] = {
+    "conjoin": our_step,
+    "official": official_step,
+    "stable-pretraining": stable_pretraining_step,
+}
 
 
 def peak_mib(args: argparse.Namespace) -> float:
@@ -191,6 +220,7 @@ def main() -> None:
     )
     parser.add_argument("--compile", action="store_true", help="compile our networks")
     parser.add_argument("--official", help="folder with a checkout of facebookresearch/ijepa")
+    parser.add_argument("--stable-pretraining", action="store_true", help="its I-JEPA as well")
     parser.add_argument(
         "--no-memory", action="store_true", help="skip the extra processes that measure memory"
     )
@@ -200,7 +230,9 @@ def main() -> None:
     if args.only:
         print(json.dumps(run(args, [args.only])))
         return
-    names = ["conjoin", *(["official"] if args.official else [])]
+    rivals = [*(["official"] if args.official else [])]
+    rivals += ["stable-pretraining"] if args.stable_pretraining else []
+    names = ["conjoin", *rivals]
     results = run(args, names)
     print(
         f"{args.encoder}/{args.patch} at {args.image}, batch {args.batch}, predictor depth "
@@ -211,16 +243,16 @@ def main() -> None:
     memory = {} if args.no_memory else {name: alone(args, name) for name in names}
     for name in names:
         line = (
-            f"{name:9s} {results[name]['seconds']:8.3f} s/step {results[name]['images_per_s']:8.2f} images/s"
+            f"{name:18s} {results[name]['seconds']:8.3f} s/step {results[name]['images_per_s']:8.2f} images/s"
         )
         if name in memory:
             line += f"   peak {memory[name]['peak_mib']:.0f} MiB"
         print(f"{line}   loss {results[name]['loss']:.4f}")
-    if args.official:
-        ratio = results["conjoin"]["images_per_s"] / results["official"]["images_per_s"]
-        text = f"ratio     {ratio:.2f}x images/s"
+    for rival in rivals:
+        ratio = results["conjoin"]["images_per_s"] / results[rival]["images_per_s"]
+        text = f"beside {rival}: {ratio:.2f}x images/s"
         if memory:
-            text += f", {memory['conjoin']['peak_mib'] / memory['official']['peak_mib']:.2f}x peak memory"
+            text += f", {memory['conjoin']['peak_mib'] / memory[rival]['peak_mib']:.2f}x peak memory"
         print(text)
 
 

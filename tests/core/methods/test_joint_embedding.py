@@ -225,3 +225,21 @@ def test_a_loader_made_too_early_on_resume_is_refused(tmp_path):
     fit(Mean(seed=0), 5, half)
     with pytest.raises(RuntimeError, match="would repeat samples"):
         fit(Early(seed=0), 5, half)
+
+
+class Deep(tiny.TinyEncoder):
+    passes = 0
+
+    def intermediate(self, x, layers):
+        self.passes += 1
+        return [self(x) * (layers - depth) for depth in range(layers)]
+
+
+def test_features_of_several_depths_in_one_pass():
+    model, data = Mean(Deep()), {"x": torch.randn(3, 1, 16, 16)}
+    one, two = model.embed_each(data, (1, 2))
+    assert model.encoder.passes == 1
+    exact = {"rtol": 0, "atol": 1e-6}  # sums over slices may be taken in another order
+    torch.testing.assert_close(one, model.embed(data), **exact)
+    torch.testing.assert_close(two, torch.cat((2 * one, one), dim=1), **exact)
+    torch.testing.assert_close(two, model.embed(data, 2), **exact)

@@ -8,10 +8,11 @@ asked (a class, a number, several labels) is declared by the data module, see
 """
 
 import contextlib
+import dataclasses
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from conjoin.core import distributed
 from conjoin.core.evaluation.attentive import attentive_probe
 from conjoin.core.evaluation.budgets import draw_labels
-from conjoin.core.evaluation.features import Features, extract, frozen, raw_input
+from conjoin.core.evaluation.features import Features, extract, frozen
 from conjoin.core.evaluation.few_shot import few_shot_row
 from conjoin.core.evaluation.knn import Metric, Space, knn_probe, knn_spaces
 from conjoin.core.evaluation.linear import linear_probe
@@ -27,14 +28,13 @@ from conjoin.core.evaluation.mlp import mlp_probe
 from conjoin.core.evaluation.multilabel import multilabel_rows
 from conjoin.core.evaluation.progress import steps
 from conjoin.core.evaluation.regression import RegressionTable, regression_rows
+from conjoin.core.evaluation.sources import Baseline, Precision, Source, sources
 from conjoin.core.evaluation.svm import svm_probe
 from conjoin.core.evaluation.table import Row, Table
 from conjoin.core.evaluation.task import Probe, Task, check_probes, task_of
 
 __all__ = ("evaluate",)
 
-Baseline = Literal["random", "raw"]
-Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 _SPLITS = ("train", "val", "test")
 _DEFAULT: dict[Task, tuple[Probe, ...]] = {
     "classification": ("linear", "knn"),
@@ -54,17 +54,6 @@ class _Splits:
     train: Features
     val: Features
     test: Features
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Something with features: pooled ones, and tokens if it has any."""
-
-    name: str
-    model: Any
-    embed: Callable[[Any], Tensor]
-    tokens: Callable[[Any], Tensor] | None
-    deeper: tuple[Callable[[Any], Tensor], ...] = ()  # other pooled features, among which validation chooses
 
 
 def evaluate(
@@ -102,7 +91,8 @@ def evaluate(
         seed: Of these draws, of episodes, and of the probes that are trained by batches.
         layers: Which pooled features to try: the last block's (1), those of the last four side by side (4).
             With several, as in I-JEPA's ``(1, 4)`` (arXiv 2301.08243, appendix A.2), validation chooses for
-            each probe, budget and draw. Classification alone; other tasks and episodes use the last block.
+            each probe, budget and draw. Classification alone: episodes use the first, other tasks the last
+            block.
         device: Where to embed; the model's if not given.
         precision: Makes the context to embed in, say of autocast; float32 if not given.
         progress: Show progress bars.
@@ -135,7 +125,7 @@ def evaluate(
     table = RegressionTable() if task == "regression" else Table()
     # Lightning tests under inference mode, whose tensors the attentive probe could not learn from.
     with torch.inference_mode(False):
-        for source in _sources(model, baselines, datamodule, layers, precision):
+        for source in sources(model, baselines, datamodule, layers, precision):
             if isinstance(table, RegressionTable):
                 table.rows += regression_rows(
                     source, datamodule, budgets, probes, draws, seed, place, progress
@@ -150,36 +140,8 @@ def evaluate(
     return table
 
 
-def _sources(
-    model: Any, baselines: Sequence[Baseline], data: _Data, layers: Sequence[int], precision: Precision
-) -> Iterable[_Source]:
-    yield _frozen_source("teacher", model, layers, precision)
-    if "random" in baselines:
-        # Imported here: checkpoints know the systems, which know the callbacks, which know this module.
-        from conjoin.core.checkpoint import fresh
-
-        untrained = fresh(model).to(getattr(model, "device", "cpu"))
-        yield _frozen_source("random init", untrained, layers, precision)
-    if "raw" in baselines:
-        yield _Source("raw input", None, getattr(data, "raw_features", raw_input), None)
-
-
-def _frozen_source(name: str, model: Any, layers: Sequence[int], precision: Precision) -> _Source:
-    def within(features: Callable[..., Tensor], *options: int) -> Callable[[Any], Tensor]:
-        def run(batch: Any) -> Tensor:
-            with precision():
-                return features(batch, *options)
-
-        return run
-
-    # One block is asked for without a number: a module of one's own need not know of any other.
-    embeds = [within(model.embed, *(() if count == 1 else (count,))) for count in dict.fromkeys(layers)]
-    tokens = within(model.tokens) if hasattr(model, "tokens") else None
-    return _Source(name, model, embeds[0], tokens, tuple(embeds[1:]))
-
-
 def _evaluate_source(
-    source: _Source,
+    source: Source,
     data: _Data,
     budgets: Sequence[int | None],
     probes: Sequence[Probe],
@@ -194,13 +156,12 @@ def _evaluate_source(
         ("pooled", [probe for probe in probes if probe != "attentive"]),
         ("tokens", [probe for probe in probes if probe == "attentive"]),
     ):
-        embed = source.embed if kind == "pooled" else source.tokens
+        embed = source.choices if kind == "pooled" else source.tokens
         episodes = few_shot if kind == "pooled" else ()
         if embed is None or not (probe_names or episodes):
             continue
-        ways_to_embed = (embed, *source.deeper) if kind == "pooled" else (embed,)
         with frozen(source.model):
-            candidates = [_extract(source, way, data, device, progress) for way in ways_to_embed]
+            candidates = _extract(source, embed, data, device, progress)
         splits = candidates[0]
         classes = getattr(data, "num_classes", None) or int(splits.train.label.max()) + 1
         jobs = [
@@ -232,7 +193,7 @@ def _evaluate_source(
 
 
 def _multilabel_source(
-    source: _Source, data: _Data, probes: Sequence[str], seed: int, device: torch.device, progress: bool
+    source: Source, data: _Data, probes: Sequence[str], seed: int, device: torch.device, progress: bool
 ) -> list[Row]:
     # The paper's attentive probe has as many heads as its encoder.
     heads = getattr(getattr(source.model, "encoder", None), "heads", 12)
@@ -248,17 +209,33 @@ def _multilabel_source(
 
 
 def _extract(
-    source: _Source, embed: Callable[[Any], Tensor], data: _Data, device: torch.device, progress: bool
-) -> _Splits:
+    source: Source,
+    embed: Callable[[Any], Tensor | list[Tensor]],
+    data: _Data,
+    device: torch.device,
+    progress: bool,
+) -> list[_Splits]:
+    """One for each of the features that ``embed`` gives."""
+    widths: list[int] = []
+
+    def side_by_side(batch: Any) -> Tensor:
+        made = embed(batch)
+        if isinstance(made, Tensor):
+            return made
+        widths[:] = [len(part[0]) for part in made]
+        return torch.cat(made, dim=1)
+
     found = []
     for split in _SPLITS:
         loader = data.evaluation_dataloader(split)
         description = f"embedding {split} ({source.name})"
-        features = extract(embed, loader, device, description=description, progress=progress).labelled()
+        features = extract(side_by_side, loader, device, description=description, progress=progress)
+        features = features.labelled()
         if not len(features):
             raise ValueError(f"no sample of the {split} split has a label: frozen evaluation needs labels")
-        found.append(features)
-    return _Splits(*found)
+        parts = features.x.split(widths, dim=1) if widths else [features.x]  # type: ignore[no-untyped-call]
+        found.append([dataclasses.replace(features, x=part) for part in parts])
+    return [_Splits(*each) for each in zip(*found, strict=True)]
 
 
 def _fits(label: Tensor, budget: int | None) -> bool:

@@ -8,6 +8,7 @@ systems.
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -117,10 +118,20 @@ class JointEmbedding(Checkpointed):
 
     def embed(self, batch: dict[str, Any], layers: int = 1) -> Tensor:
         """Frozen features of whole samples: :meth:`pool_tokens` of the tokens, averaged over ``looks``."""
+        return self.embed_each(batch, (layers,))[0]
+
+    def embed_each(self, batch: dict[str, Any], layers: Sequence[int]) -> list[Tensor]:
+        """:meth:`embed` for several numbers of last blocks, in one pass through the encoder."""
+
+        def pooled(x: dict[str, Any]) -> list[Tensor]:
+            tokens = self.tokens(x, max(layers))
+            width = tokens.shape[-1] // max(layers)
+            return [self.pool_tokens(tokens[..., -width * count :]) for count in layers]
+
         if "looks" not in batch:
-            return self.pool_tokens(self.tokens(batch, layers))
-        (features,) = over_looks(batch, lambda x: (self.pool_tokens(self.tokens({"x": x}, layers)),))
-        return mean_of_looks(features, batch["look_counts"])
+            return pooled(batch)
+        found = over_looks(batch, lambda x: pooled({"x": x}))
+        return [mean_of_looks(features, batch["look_counts"]) for features in found]
 
     @staticmethod
     def pool_tokens(tokens: Tensor) -> Tensor:
