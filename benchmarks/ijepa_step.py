@@ -44,11 +44,13 @@ def masks_for(grid: tuple[int, int], batch: int, step: int) -> tuple[Tensor, Ten
 def our_step(args: argparse.Namespace) -> Step:
     """The step of conjoin's IJEPA."""
     from conjoin.core.callbacks.ema import update_average
+    from conjoin.core.masking import Masks
     from conjoin.core.nn import gather_tokens
     from conjoin.core.optim import Optim, parameter_groups
     from conjoin.vision import IJEPA
 
-    model = IJEPA(args.encoder, args.image, args.patch, predictor_depth=args.predictor_depth, seed=0).to(
+    sizes = (args.encoder, args.image, args.patch)
+    model = IJEPA(*sizes, predictor_depth=args.predictor_depth, prediction=args.prediction, seed=0).to(
         args.device
     )
     optimizer = Optim().build(parameter_groups(model.trainable()))
@@ -61,7 +63,7 @@ def our_step(args: argparse.Namespace) -> Step:
         with torch.autocast(args.device, torch.bfloat16, enabled=args.dtype == "bf16"):
             with torch.no_grad():
                 wanted = gather_tokens(model.teacher(x), targets)
-            predicted = model.predictor(model.encoder(x, keep=context), context, targets)
+            predicted = model.predict(model.encoder(x, keep=context), Masks(context, targets))
             loss: Tensor = model.objective(predicted, wanted).loss
         loss.backward()
         optimizer.step()
@@ -185,6 +187,7 @@ def alone(args: argparse.Namespace, name: str) -> dict[str, float]:
         "image",
         "patch",
         "predictor_depth",
+        "prediction",
         "dtype",
         "device",
         "threads",
@@ -217,6 +220,12 @@ def main() -> None:
         choices=("wall", "cpu"),
         default="wall",
         help="cpu: processor time, for a machine that others use too",
+    )
+    parser.add_argument(
+        "--prediction",
+        choices=("apart", "together"),
+        default="apart",
+        help="our blocks; stable-pretraining predicts its own together",
     )
     parser.add_argument("--compile", action="store_true", help="compile our networks")
     parser.add_argument("--official", help="folder with a checkout of facebookresearch/ijepa")

@@ -215,19 +215,3 @@ def test_validation_chooses_among_layers() -> None:
     assert scores[1, 4] == scores[4,] != scores[1, 1]
     with pytest.raises(ValueError, match="layers must be one or more numbers of at least 1, got \\(0,\\)"):
         evaluate(Model(), Data(), layers=(0,), progress=False)
-
-
-def test_embeds_in_the_precision_that_is_asked_for() -> None:
-    class Watching(Model):
-        def embed(self, batch: Any) -> torch.Tensor:
-            seen.append(torch.is_autocast_enabled("cpu"))
-            return super().embed(batch)
-
-    for wanted in (True, False):
-        seen: list[bool] = []
-        options: dict[str, Any] = (
-            {"precision": lambda: torch.autocast("cpu", torch.bfloat16)} if wanted else {}
-        )
-        evaluate(Watching(), Data(), budgets=(None,), baselines=("raw",), progress=False, **options)
-        assert seen
-        assert set(seen) == {wanted}

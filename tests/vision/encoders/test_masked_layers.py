@@ -149,6 +149,23 @@ def test_hidden_pixels_do_not_leak_and_hidden_cells_are_zero(name, options):
         assert (raw - unlike).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_max_pooling_is_the_layer_itself_and_keeps_the_layout(dtype):
+    """Value and gradient to the bit, ties after a ReLU included; the next convolution gets plain strides."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 5, 8, 8).relu().to(dtype)
+    visible = Visible(cells())
+    pool = nn.MaxPool2d(3, 2, 1)
+    mine, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found, expected = run(pool, mine, visible), visible.hide(pool(plain))
+    assert torch.equal(found, expected)
+    assert found.is_contiguous()
+    weights = torch.randn(found.shape).to(dtype)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.equal(mine.grad, plain.grad)
+
+
 def test_forwards_may_overlap():
     """The mask is no property of the network: a second forward inside the first changes nothing."""
     net = network("resnet18", **RESNET).eval()

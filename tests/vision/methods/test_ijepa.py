@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import pytest
 import torch
 
@@ -44,9 +46,10 @@ def test_gradients_reach_the_student_and_not_the_teacher():
     assert model.predictor.mask_token.grad.abs().sum() > 0
 
 
-def test_targets_are_aligned_with_predictions():
+@pytest.mark.parametrize("prediction", ["apart", "together"])
+def test_targets_are_aligned_with_predictions(prediction):
     """A predictor that returns the normalised target of each index has no loss."""
-    model, data = small(), batch()
+    model, data = small(prediction=prediction), batch()
     features = torch.nn.functional.layer_norm(model.encode_targets(data), (24,))
 
     class Oracle(torch.nn.Module):
@@ -55,6 +58,21 @@ def test_targets_are_aligned_with_predictions():
 
     model.predictor = Oracle()
     assert model.step(data).loss.item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("prediction", ["apart", "together"])
+def test_who_sees_whom_among_the_blocks(prediction):
+    """Apart, a block's predictions do not depend on where the others are; together they do."""
+    model, data = small(prediction=prediction).eval(), batch()
+    masks = model.partition(data)
+    context = model.encode_context(data, masks)
+    first = model.predict(context, masks)
+    moved = masks.targets.clone()
+    moved[:, 1:] = (moved[:, 1:] + 1) % 64
+    second = model.predict(context, dataclasses.replace(masks, targets=moved))
+    assert first.shape == second.shape == (*masks.targets.shape, 24)
+    same = torch.allclose(first[:, 0], second[:, 0], rtol=0, atol=1e-6)
+    assert same == (prediction == "apart")
 
 
 def test_teacher_starts_equal_and_follows():
@@ -111,5 +129,7 @@ def test_guards():
         IJEPA("vit_smal")
     with pytest.raises(ValueError, match="distance must be one of"):
         small(distance="huber")
+    with pytest.raises(ValueError, match="prediction must be 'apart' or 'together', not 'both'"):
+        small(prediction="both")
     with pytest.raises(ValueError, match="heads do not divide"):
         small(predictor_heads=5)

@@ -11,13 +11,19 @@ from conjoin.audio.data.files import ClipDataset
 from conjoin.audio.data.module import AudioModule, FrontEnd
 from conjoin.core.data import Split
 
-__all__ = ("EmbeddedSounds", "SoundName")
+__all__ = ("EmbeddedSounds", "Fill", "SoundName")
 
 SoundName = Literal["words", "notes"]
+Fill = Literal["silence", "repeat"]
 _NAMES: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}
 _MELS = 64
 # Mean and standard deviation of the log-mel values of the training clips.
-_STATISTICS = {"words": (-11.47, 5.83), "notes": (-9.02, 6.40)}
+_STATISTICS: dict[tuple[SoundName, Fill], tuple[float, float]] = {
+    ("words", "silence"): (-11.47, 5.83),
+    ("words", "repeat"): (-5.02, 3.86),
+    ("notes", "silence"): (-9.02, 6.40),
+    ("notes", "repeat"): (-4.40, 4.16),
+}
 
 
 def _samples() -> ModuleType:
@@ -32,16 +38,23 @@ def _samples() -> ModuleType:
 
 
 class _Arrays(ClipDataset):
-    def __init__(self, waves: NDArray[np.float32], labels: NDArray[np.int64], window: int) -> None:
+    def __init__(
+        self, waves: NDArray[np.float32], labels: NDArray[np.int64], window: int, fill: Fill
+    ) -> None:
         super().__init__(window, 1, labels)
         self.waves = waves
+        self.fill = fill
 
     def __len__(self) -> int:
         return len(self.waves)
 
     def wave(self, index: int) -> NDArray[np.float32]:
+        wave = self.waves[index]
+        if self.fill == "repeat":
+            sound = np.flatnonzero(wave)  # silence is exactly 0 in the sets
+            return np.resize(wave[sound[0] : sound[-1] + 1], wave.shape)
         # A copy: the arrays are shared and read-only, which torch does not know.
-        return np.array(self.waves[index])
+        return np.array(wave)
 
 
 class EmbeddedSounds(AudioModule):
@@ -52,6 +65,9 @@ class EmbeddedSounds(AudioModule):
 
     Args:
         name: ``"words"`` or ``"notes"``.
+        fill: What the rest of the second holds: ``"silence"`` (the sound lies at a random place in it), or
+            ``"repeat"``, the sound over and over again from the start. In training, evaluation and the
+            raw-input baseline alike.
         gain: Largest random change of the level in training, in decibels.
         roll: Whether training shifts each clip around in a circle.
         batch_size: Clips per batch and process.
@@ -67,6 +83,7 @@ class EmbeddedSounds(AudioModule):
         self,
         name: SoundName = "words",
         *,
+        fill: Fill = "silence",
         gain: float = 6.0,
         roll: bool = True,
         batch_size: int = 64,
@@ -78,8 +95,10 @@ class EmbeddedSounds(AudioModule):
             raise ValueError(
                 f"There are no embedded sounds {name!r}; choose {' or '.join(get_args(SoundName))}."
             )
+        if fill not in get_args(Fill):
+            raise ValueError(f"fill must be {' or '.join(get_args(Fill))}, not {fill!r}.")
         embedded = _samples().sounds(name)
-        mean, std = _STATISTICS[name]
+        mean, std = _STATISTICS[name, fill]
         super().__init__(
             FrontEnd(embedded.rate, 96, _MELS, mean, std),
             embedded.train.waves.shape[1] / embedded.rate,
@@ -91,10 +110,11 @@ class EmbeddedSounds(AudioModule):
             seed=seed,
         )
         self.name: SoundName = name
+        self.fill: Fill = fill
         self.class_names = embedded.class_names
         self.num_classes = len(embedded.class_names)
 
     def build(self, split: Split) -> _Arrays:
         """The embedded split."""
         part = getattr(_samples().sounds(self.name), _NAMES[split])
-        return _Arrays(part.waves, part.labels, self.window)
+        return _Arrays(part.waves, part.labels, self.window, self.fill)

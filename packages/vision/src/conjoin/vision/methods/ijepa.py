@@ -21,15 +21,20 @@ Beside the released code (facebookresearch/ijepa, commit 52c1ae9), whose constan
 * Blocks may touch every border and contexts are cut to a common length at random. The release never uses the
   last row and column and cuts contexts at the bottom; ``masks=OfficialMultiBlockMask()`` does as it does.
 * The predictor has 12 blocks, as released for ViT-H and ViT-L (6 for ViT-B, 16 for ViT-g).
+* ``prediction="together"`` is an option of other implementations: one pass of the predictor for all blocks,
+  whose mask tokens then see each other; less than half of its work at the released constants.
 * ``normalize="whiten"`` is an addition, see :mod:`conjoin.core.objectives.latent_regression`.
 * ``init="xavier"``, ``patch_gain`` and ``patch_dc`` are additions for small patches and narrow encoders,
   where the released initialisation ends in features of position alone.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import Tensor
 
 from conjoin.core import random
-from conjoin.core.masking import MaskSampler, MultiBlockMask
+from conjoin.core.masking import Masks, MaskSampler, MultiBlockMask
 from conjoin.core.methods import JEPA
 from conjoin.core.nn import Init, Predictor
 from conjoin.core.objectives.latent_regression import Distance, LatentRegression, Normalization
@@ -59,6 +64,7 @@ class IJEPA(JEPA):
         distance: Between predictions and targets.
         normalize: Normalisation of the targets: ``"layer"`` as released, ``"whiten"`` against loss of rank in
             long runs on small data, ``"none"``, ``"l2"``.
+        prediction: Of the blocks: ``"apart"``, each in a pass of its own as published, or ``"together"``.
         ema: Teacher momentum at the first and after the last optimiser step, linear in between.
         init: Scheme of the initial weights.
         patch_gain: Factor on the initial patch projection, see ``PatchProjection``.
@@ -86,6 +92,7 @@ class IJEPA(JEPA):
         masks: MaskSampler | None = None,
         distance: Distance = "smooth_l1",
         normalize: Normalization = "layer",
+        prediction: Literal["apart", "together"] = "apart",
         ema: tuple[float, float] = (0.996, 1.0),
         init: Init = "official",
         patch_gain: float = 1.0,
@@ -93,6 +100,8 @@ class IJEPA(JEPA):
         optim: Optim | None = None,
         seed: int | None = None,
     ) -> None:
+        if prediction not in ("apart", "together"):
+            raise ValueError(f"prediction must be 'apart' or 'together', not {prediction!r}.")
         seed = random.default_seed() if seed is None else seed
         with random.seeded(random.key(seed, "init")):
             backbone: ViT | TimmEncoder
@@ -134,6 +143,19 @@ class IJEPA(JEPA):
             optim=optim,
             seed=seed,
         )
+        self.prediction = prediction
+
+    def predict(self, context: Tensor, masks: Masks) -> Tensor:
+        """Predicted features (B, M, Kt, D) of the target tokens."""
+        if self.prediction == "apart":
+            return super().predict(context, masks)
+        valid = masks.targets_valid
+        merged = replace(
+            masks,
+            targets=masks.targets.flatten(1).unsqueeze(1),
+            targets_valid=None if valid is None else valid.flatten(1).unsqueeze(1),
+        )
+        return super().predict(context, merged).view(*masks.targets.shape, -1)
 
 
 def _timm_vit(name: str, image_size: int | tuple[int, int], in_channels: int) -> tuple[TimmEncoder, int]:
