@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the two-view systems learn? Short runs of the small recipes beside a random encoder and raw pixels.
+"""Do the objectives learn? Short runs of each beside a random encoder, raw pixels and lightly's losses.
 
-``python benchmarks/objectives_learn.py [--recipes vicreg byol ...] [--seeds 0 1 2] [--steps 200] [--encoder
-cnn|vit] [--data plain|scattered]`` trains the small recipes on the embedded pictures, all with one encoder,
-for a fixed number of optimiser steps. Then it fits a ridge classifier and five neighbours on the frozen
-features of the training split and prints their accuracy on the test split, mean and standard deviation over
-the seeds. ``scattered`` are the recipes' own garments (64 x 64); ``plain`` ones (28 x 28) are faster and
-easier.
+    python benchmarks/objectives_learn.py --encoder cnn --seeds 0 1 2   # what is missing is trained
+    python benchmarks/objectives_learn.py --encoder vit --by lightly    # in an environment with lightly
+    python benchmarks/objectives_learn.py --seeds 0 --lr 0.01 --tune    # compare on validation
+    python benchmarks/objectives_learn.py --table                       # the tables again
+
+All runs have the same encoder, two views, number of steps, batch, optimiser and schedule; objective and head
+are those of the small recipe of that name. ``--by lightly`` puts lightly's loss of the same settings in the
+place of ours and leaves the rest. Learning rates that differ from ``DEFAULT_RATE`` are in ``RATES``, by
+encoder; choose them on *validation* with ``--tune``, seed 0. Then a ridge classifier and five neighbours
+stand on the frozen features of the training split. Results go to ``objectives_learn.json``, from which
+``objectives_learn.md`` is written; a run that is there is not trained again.
 """
 
 import argparse
+import json
 import logging
 import statistics
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,6 +31,11 @@ from conjoin.core import plugins, random, spec
 from conjoin.core.cli.recipes import catalogue
 from conjoin.core.data import DataModule
 
+HERE = Path(__file__).with_suffix("")
+NAMES = (
+    *("simclr", "dcl", "infonce", "spectral", "swav", "mocov3", "byol", "simsiam", "dino", "tico"),
+    *("barlowtwins", "vicreg", "intl", "wmse", "lejepa"),
+)
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit": {
         "class_path": "conjoin.vision.ViT",
@@ -34,41 +46,48 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "init_args": {"name": "test_resnet", "in_channels": 1},
     },
 }
+RATES: dict[str, dict[str, float]] = {"cnn": {}, "vit": {}}
+DEFAULT_RATE = 3e-3
+SIDES = {"plain": 28, "scattered": 48}
 
 
-def data_module(kind: str, seed: int, batch_size: int) -> tuple[DataModule, int]:
-    """The pictures and their side."""
+def data_module(kind: str, seed: int, batch_size: int) -> DataModule:
+    """The pictures."""
     from conjoin.vision import Fashion, ScatteredFashion
 
-    if kind == "plain":
-        return Fashion(batch_size=batch_size, seed=seed, eval_batch_size=500), 28
-    return ScatteredFashion(batch_size=batch_size, seed=seed, eval_batch_size=500), 64
+    chosen = Fashion if kind == "plain" else ScatteredFashion
+    return chosen(SIDES[kind], batch_size=batch_size, seed=seed, eval_batch_size=500)
 
 
-def with_encoder(config: dict[str, Any], encoder: str, side: int) -> dict[str, Any]:
-    """A recipe's model with one of our encoders, the same for all recipes."""
+def model_config(name: str, encoder: str, side: int) -> dict[str, Any]:
+    """The model of a small recipe with one encoder and two views for all."""
+    config = spec.plain(catalogue()["simclr-small" if name == "infonce" else f"{name}-small"].config["model"])
     chosen = spec.plain(ENCODERS[encoder])
     chosen["init_args"]["image_size"] = side
     if encoder == "vit":
-        chosen["init_args"]["patch_size"] = side // 8 if side == 64 else 7
+        chosen["init_args"]["patch_size"] = side // (6 if side == 48 else 4)
     arguments = {**config["init_args"], "encoder": chosen}
-    for group in arguments["views"]["groups"]:
-        for transform in group["transforms"]:
-            options = transform.get("init_args", {})
-            # Encoders with fixed positions want one size; small crops otherwise keep half of the side.
-            if "size" in options:
-                options["size"] = None if encoder == "vit" else side // 2
+    arguments["views"] = {"groups": arguments["views"]["groups"][:1]}
+    if arguments.get("ema"):  # the recipes' 0.99 is for runs of many epochs
+        arguments["ema"] = [0.95, 1.0]
+    if arguments.get("freeze_prototypes"):
+        arguments["freeze_prototypes"] = 0
+    if name == "infonce":
+        arguments["objective"] = {
+            "class_path": "conjoin.core.objectives.InfoNCE",
+            "init_args": {"temperature": 0.2},
+        }
     return {"class_path": config["class_path"], "init_args": arguments}
 
 
-def build(config: dict[str, Any], lr: float | None, steps: int) -> Any:
+def build(config: dict[str, Any], lr: float, steps: int) -> Any:
     """The system, by the command line's own parser; a tenth of the steps warm up."""
     from jsonargparse import ArgumentParser
 
     from conjoin.core.methods import JointEmbedding
 
     optim = config["init_args"]["optim"]
-    optim |= {"warmup_epochs": None, "warmup_steps": steps // 10, "lr": optim["lr"] if lr is None else lr}
+    optim |= {"warmup_epochs": None, "warmup_steps": steps // 10, "lr": lr}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(JointEmbedding, "model")
     return parser.instantiate_classes(parser.parse_object({"model": config})).model
@@ -84,84 +103,177 @@ def features(embed: Any, data: DataModule, split: Any) -> tuple[Tensor, Tensor]:
     return torch.cat(rows), torch.cat(labels)
 
 
-def accuracies(embed: Any, data: DataModule) -> tuple[float, float]:
-    """Ridge classifier and cosine five-neighbour accuracy on the test split, standardised by training."""
+def accuracies(embed: Any, data: DataModule) -> dict[str, list[float]]:
+    """Ridge and cosine five-neighbour accuracy on ``val`` and ``test``, standardised by training."""
     x, y = features(embed, data, "train")
-    test, truth = features(embed, data, "test")
     mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
-    x, test = (x - mean) / std, (test - mean) / std
+    x = (x - mean) / std
     classes = int(y.max()) + 1
     targets = torch.nn.functional.one_hot(y, classes).double() - 1 / classes
     weight = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]).double(), x.T @ targets)
-    ridge = ((test @ weight).argmax(1) == truth).double().mean().item()
-    x, test = (torch.nn.functional.normalize(rows, dim=1) for rows in (x, test))
-    near = (test @ x.T).topk(5, dim=1).indices
-    votes = torch.nn.functional.one_hot(y[near], classes).sum(1)
-    return ridge, (votes.argmax(1) == truth).double().mean().item()
+    found = {}
+    for split in ("val", "test"):
+        held, truth = features(embed, data, split)
+        held = (held - mean) / std
+        ridge = ((held @ weight).argmax(1) == truth).double().mean().item()
+        own, others = (torch.nn.functional.normalize(rows, dim=1) for rows in (held, x))
+        votes = torch.nn.functional.one_hot(y[(own @ others.T).topk(5, dim=1).indices], classes).sum(1)
+        found[split] = [ridge, (votes.argmax(1) == truth).double().mean().item()]
+    return found
 
 
-def train(name: str, seed: int, given: argparse.Namespace) -> tuple[float, float, float]:
-    """One run: ridge accuracy, neighbour accuracy, seconds of training."""
-    data, side = data_module(given.data, seed, given.batch_size)
+def rate(name: str, given: argparse.Namespace) -> float:
+    """The learning rate of a run."""
+    return float(given.lr or RATES[given.encoder].get(name, DEFAULT_RATE))
+
+
+def train(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """One run: accuracies and seconds of training."""
+    data = data_module(given.data, seed, given.batch_size)
     pl.seed_everything(seed, verbose=False)
-    recipe = with_encoder(catalogue()[f"{name}-small"].config["model"], given.encoder, side)
-    model = build(recipe, given.lr, given.steps)
+    model = build(model_config(name, given.encoder, SIDES[given.data]), rate(name, given), given.steps)
+    if given.by == "lightly":
+        from objectives_rivals import lightly_for
+
+        model.objective = lightly_for(model.objective)
     trainer = pl.Trainer(
-        accelerator="cpu", max_steps=given.steps, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, limit_val_batches=0,
+        accelerator="cpu", max_steps=given.steps, precision="bf16-mixed", logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        limit_val_batches=0,
     )  # fmt: skip
     start = time.perf_counter()
     trainer.fit(model, data)
     seconds = time.perf_counter() - start
-    return *accuracies(model.eval().embed, data), seconds
+    return {**accuracies(model.eval().embed, data), "seconds": seconds}
 
 
-def untrained(seed: int, given: argparse.Namespace) -> tuple[float, float]:
+def untrained(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """The same encoder with random weights."""
-    data, side = data_module(given.data, seed, given.batch_size)
-    recipe = with_encoder(catalogue()["vicreg-small"].config["model"], given.encoder, side)
+    data = data_module(given.data, seed, given.batch_size)
     with random.seeded(seed):
-        model = build(recipe, None, given.steps)
+        model = build(model_config("vicreg", given.encoder, SIDES[given.data]), 1e-3, given.steps)
     return accuracies(model.eval().embed, data)
 
 
-def line(name: str, results: list[tuple[float, ...]]) -> str:
-    """A row of the table."""
-    cells = []
-    for values in list(zip(*results, strict=True))[:2]:
+def raw(given: argparse.Namespace) -> dict[str, Any]:
+    """Pixels as features."""
+    return accuracies(lambda batch: batch["x"].flatten(1), data_module(given.data, 0, given.batch_size))
+
+
+class Results:
+    """Runs by what they are, in a JSON file that is written after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+
+    def get(self, what: dict[str, Any], make: Any) -> dict[str, Any]:
+        """The run that is ``what``, made if it is not there."""
+        same = [run for run in self.runs if what.items() <= run.items()]
+        if not same:
+            same = [{**what, **make()}]
+            self.runs += same
+            self.path.write_text("[\n" + ",\n".join(json.dumps(run) for run in self.runs) + "\n]\n")
+        return same[0]
+
+
+def cells(runs: list[dict[str, Any]], split: str = "test") -> list[str]:
+    """Mean and standard deviation over the seeds of both accuracies, in per cent."""
+    texts = []
+    for values in zip(*(run[split] for run in runs), strict=True):
         spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        cells.append(f"{100 * statistics.mean(values):.1f}{spread}")
-    seconds = f"{statistics.mean(r[2] for r in results):.0f}" if len(results[0]) > 2 else ""
-    return f"| {name} | {cells[0]} | {cells[1]} | {seconds} |"
+        texts.append(f"{100 * statistics.mean(values):.1f}{spread}")
+    return texts
+
+
+def table(results: Results, encoder: str, given: argparse.Namespace) -> str:
+    """Markdown of one encoder: each objective, ours and lightly's."""
+    shared = {"data": given.data}
+    mine = {**shared, "encoder": encoder, "steps": given.steps, "batch_size": given.batch_size}
+
+    def rows(**what: Any) -> list[dict[str, Any]]:
+        return [run for run in results.runs if what.items() <= run.items()]
+
+    lines = ["| | rate | ridge | 5-NN | lightly: ridge | 5-NN |", "|---|---|---|---|---|---|"]
+    for name, runs in (
+        ("raw pixels", rows(**shared, name="raw")),
+        ("random encoder", rows(**shared, encoder=encoder, name="random")),
+    ):
+        if runs:
+            lines.append(f"| {name} | | {' | '.join(cells(runs))} | | |")
+    for name in NAMES:
+        chosen = {**mine, "name": name, "lr": RATES[encoder].get(name, DEFAULT_RATE)}
+        ours, theirs = rows(**chosen, by="conjoin"), rows(**chosen, by="lightly")
+        if ours:
+            other = cells(theirs) if theirs else ["", ""]
+            lines.append(f"| `{name}` | {chosen['lr']:g} | {' | '.join([*cells(ours), *other])} |")
+    return "\n".join(lines) if len(lines) > 3 else ""
+
+
+def page(results: Results, given: argparse.Namespace) -> str:
+    """The whole page of tables."""
+    parts = [
+        "# What the objectives learn in a short run",
+        f"{given.steps} steps of {given.batch_size} {given.data} garments ({SIDES[given.data]} x "
+        f"{SIDES[given.data]}), two views, bf16-mixed; accuracy on the test split in %, mean and standard "
+        "deviation over seeds. By `python benchmarks/objectives_learn.py`, which says more.",
+    ]
+    titles = {"cnn": "Small CNN (timm's test_resnet)", "vit": "Small ViT (3 blocks of width 64)"}
+    tables = {title: table(results, encoder, given) for encoder, title in titles.items()}
+    parts += [f"## {title}\n\n{text}" for title, text in tables.items() if text]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
-    """Print the table."""
-    small = [name.removesuffix("-small") for name, r in catalogue().items() if r.size == "small"]
-    families = ("Contrastive", "RedundancyReduction", "SelfDistillation")
-    ours = [n for n in small if catalogue()[f"{n}-small"].config["model"]["class_path"].endswith(families)]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--recipes", nargs="+", default=ours, choices=ours)
+    """Train what is missing, write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipes", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--by", choices=("conjoin", "lightly"), default="conjoin")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=None, help="the recipe's if not given")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=None, help="instead of those in RATES")
     parser.add_argument("--encoder", choices=list(ENCODERS), default="cnn")
-    parser.add_argument("--data", choices=("plain", "scattered"), default="plain")
+    parser.add_argument("--data", choices=list(SIDES), default="plain")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tune", action="store_true", help="print validation only, write no page")
+    parser.add_argument("--table", action="store_true", help="write the page of what is there")
+    parser.add_argument("--out", type=Path, default=HERE, help="of OUT.json and OUT.md")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore")
-    logging.getLogger("lightning").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for logger in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
     plugins.load()
-    print(f"{given.encoder}, {given.data} pictures, {given.steps} steps of {given.batch_size}\n")
-    print("| | ridge | 5-NN | seconds |\n|---|---|---|---|")
-    data, _ = data_module(given.data, 0, given.batch_size)
-    print(line("raw pixels", [accuracies(lambda batch: batch["x"].flatten(1), data)]), flush=True)
-    print(line("random encoder", [untrained(seed, given) for seed in given.seeds]), flush=True)
-    for name in given.recipes:
-        print(line(name, [train(name, seed, given) for seed in given.seeds]), flush=True)
+    results = Results(given.out.with_suffix(".json"))
+    if not given.table:
+        fit(results, given)
+    if not given.tune:
+        given.out.with_suffix(".md").write_text(page(results, given))
+
+
+def fit(results: Results, given: argparse.Namespace) -> None:
+    """All runs that are asked for, one line each."""
+    shared = {"data": given.data}
+    results.get({"name": "raw", **shared}, lambda: raw(given))
+    for seed in given.seeds:
+        what = {"name": "random", "encoder": given.encoder, "seed": seed, **shared}
+        results.get(what, lambda seed=seed: untrained(seed, given))
+    theirs = ("infonce", "spectral", "mocov3", "intl") if given.by == "lightly" else ()
+    # Seed by seed, so that an interrupted benchmark has compared all objectives.
+    for seed in given.seeds:
+        for name in (n for n in given.recipes if n not in theirs):
+            what = {
+                **{"name": name, "by": given.by, "encoder": given.encoder, "seed": seed, **shared},
+                **{"steps": given.steps, "batch_size": given.batch_size, "lr": rate(name, given)},
+            }
+            run = results.get(what, lambda name=name, seed=seed: train(name, seed, given))
+            shown = cells([run], "val" if given.tune else "test")
+            print(
+                name, given.by, given.encoder, seed, what["lr"], *shown, f"{run['seconds']:.0f} s", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Do label-free measures choose the right hyper-parameters? Many small runs, their measures, their probes.
 
-``python benchmarks/rankme_correlation.py [--runs N] [--steps 300] [--out rankme_correlation]`` trains VICReg
-on the embedded garments (28 x 28) with one tiny ViT, once for each cell of a grid of covariance weight,
-variance weight and learning rate (26 runs, two of which collapse on purpose). Of every run it takes all
-measures of ``conjoin rank``, on the projection and on the representation, and the linear probe; it prints
-how each measure's order agrees with the probe's and writes ``OUT.json`` and ``OUT.svg``. A run that is in
-the file already is not trained again, so the benchmark can be stopped and started.
+``python benchmarks/rankme_correlation.py [--runs N] [--steps N]`` trains VICReg on the embedded garments
+(28 x 28) with one tiny ViT, once for each cell of a grid of covariance weight, variance weight and learning
+rate (26 runs, two of which have nothing against collapse). Of every run it takes all measures of ``conjoin
+rank``, on the projection and on the representation, and the linear probe; it prints how each measure's order
+agrees with the probe's, writes everything to ``rankme_correlation.json`` beside this file and draws
+``docs/assets/rankme_correlation.svg``. A run that is in the file already is not trained again, so the
+benchmark can be stopped and started, and with all of them there it only draws.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from conjoin.core.optim import Optim
 from conjoin.core.transforms import Crop, Flip, Noise, Scale, ViewGroup, Views
 
 SPACES: tuple[Space, ...] = ("projection", "representation")
+FIGURE = Path(__file__).parents[1] / "docs" / "assets" / "rankme_correlation.svg"
 SHOWN = ("rankme", "lidar", "alpha_req", "nesum", "clid", "uniformity")
 
 
@@ -77,11 +79,18 @@ def train(cell: dict[str, float], given: argparse.Namespace) -> dict[str, Any]:
     trainer.fit(model, data)
     model.eval()
     sampling = Sampling("train", given.samples, given.view_samples, given.views)
-    found: dict[str, Any] = {"cell": cell, "steps": given.steps, "probe": probe(model, data)}
+    found: dict[str, Any] = {"cell": cell, **settings(given), "probe": probe(model, data)}
     for space in SPACES:
         values, rows, width = measure(model, data, sampling, space, name=name_of(cell))
         found[space] = {"rows": rows, "width": width, "values": values}
     return found
+
+
+def settings(given: argparse.Namespace) -> dict[str, int]:
+    """What all runs of a figure share."""
+    return {
+        name: getattr(given, name) for name in ("steps", "batch_size", "samples", "view_samples", "views")
+    }
 
 
 def name_of(cell: dict[str, float]) -> str:
@@ -104,24 +113,25 @@ def ranked(results: list[dict[str, Any]], space: str) -> list[Ranked]:
 
 def picture(runs: dict[str, list[Ranked]]) -> str:
     """An SVG: a row of panels per space, a panel per measure, a point per run (goodness against accuracy)."""
-    wide, high, pad = 190, 150, 34
+    wide, high, pad, gap = 190, 150, 34, 80
     parts = []
     for row, (space, mine) in enumerate(runs.items()):
         rho = {one.measure: one.spearman for one in agreement(mine)}
+        parts.append(f'<text x="{pad}" y="{row * (high + gap) + 16}" font-weight="bold">{space}</text>')
         for column, name in enumerate(SHOWN):
             points = [
                 (COLUMNS[name].goodness(one.values[name]), 100 * one.score)
                 for one in mine
                 if math.isfinite(one.values[name])
             ]
-            left, top = pad + column * (wide + 20), pad + row * (high + 60)
-            title = f"{COLUMNS[name].title}, {space}" + (f": {rho[name]:+.2f}" if name in rho else "")
+            left, top = pad + column * (wide + 20), pad + 8 + row * (high + gap)
+            title = COLUMNS[name].title + (f": {rho[name]:+.2f}" if name in rho else "")
             parts.append(
                 f'<rect x="{left}" y="{top}" width="{wide}" height="{high}" fill="none" stroke="#999"/>'
             )
             parts.append(f'<text x="{left}" y="{top - 6}">{title}</text>')
             parts += _dots(points, left, top, wide, high)
-    width, height = pad + len(SHOWN) * (wide + 20), pad + len(runs) * (high + 60)
+    width, height = pad + len(SHOWN) * (wide + 20), len(runs) * (high + gap)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'font-family="sans-serif" font-size="11" fill="#333" style="background:#fff">\n'
@@ -152,34 +162,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     cells = list(grid())
     parser.add_argument("--runs", type=int, default=len(cells), help="the first so many cells of the grid")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--samples", type=int, default=25_600)
-    parser.add_argument("--view_samples", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=4096)
+    parser.add_argument("--view_samples", type=int, default=200)
     parser.add_argument("--views", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", default="rankme_correlation", help="of OUT.json and OUT.svg")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--figure", type=Path, default=FIGURE)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    path = Path(given.out).with_suffix(".json")
+    path = given.out
     known = json.loads(path.read_text())["results"] if path.is_file() else []
     results: list[Any] = []
     others = known
     for cell in cells[: given.runs]:
-        same = [one for one in known if (one["cell"], one["steps"]) == (cell, given.steps)]
+        wanted = {"cell": cell, **settings(given)}
+        same = [one for one in known if wanted.items() <= one.items()]
         results.append(same[0] if same else train(cell, given))
         others = [one for one in known if one not in results]
-        path.write_text(json.dumps({"results": results + others}, indent=1) + "\n")
+        path.write_text(json.dumps({"results": results + others}) + "\n")
     runs = {space: ranked(results, space) for space in SPACES}
     found = {space: agreement(mine) for space, mine in runs.items()}
     for space, mine in runs.items():
         show(Console(), order(mine, "rankme"), found[space], "rankme", f"{space} of train")
     pairs = {space: [asdict(one) for one in mine] for space, mine in found.items()}
     path.write_text(json.dumps({"results": results + others, "agreement": pairs}, indent=1) + "\n")
-    path.with_suffix(".svg").write_text(picture(runs))
+    given.figure.write_text(picture(runs))
 
 
 if __name__ == "__main__":

@@ -53,3 +53,13 @@ def test_constant_columns_cost_one_each():
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         BarlowTwins(**options)
+
+
+@pytest.mark.parametrize("rows", [2, 9, 40], ids=["by rows", "between", "by columns"])
+def test_gradient_of_columns_far_from_zero(rows):
+    g = torch.Generator().manual_seed(0)
+    a = torch.randn(rows, 6, dtype=torch.float64, generator=g) * 3 + 50
+    b = a + torch.randn(rows, 6, dtype=torch.float64, generator=g)
+    assert torch.autograd.gradcheck(
+        lambda a, b: BarlowTwins(redundancy=0.7, scale=2)(a, b).loss, (a.requires_grad_(), b.requires_grad_())
+    )

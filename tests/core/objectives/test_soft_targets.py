@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from conjoin.core.objectives import soft_cross_entropy
+from conjoin.core.objectives.soft_targets import cross_entropy
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e3])
@@ -27,3 +28,12 @@ def test_views_without_a_partner_do_not_count():
     q = torch.softmax(z[1], -1)
     found = soft_cross_entropy([z[0], z[1] * float("nan")], [q], [(0, 0)])
     torch.testing.assert_close(found, soft_cross_entropy([z[0]], [q], [(0, 0)]))
+
+
+def test_gradient_also_of_targets_that_do_not_add_up_to_one():
+    g = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 3, 4, dtype=torch.float64, generator=g, requires_grad=True)
+    targets = torch.rand(2, 3, 4, dtype=torch.float64, generator=g)
+    assert torch.autograd.gradcheck(lambda scores: cross_entropy(scores, targets), (scores,))
+    wanted = -(targets * torch.log_softmax(scores, -1)).sum(-1)
+    torch.testing.assert_close(cross_entropy(scores, targets), wanted)

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from conjoin.core.objectives.views import as_pairs, as_views, full_precision, unit, view_pairs
+from conjoin.core.objectives.views import as_pairs, as_views, full_precision, row_cosine, unit, view_pairs
 
 
 @pytest.mark.parametrize("form", ["one by one", "stack", "list", "tuple"])
@@ -72,3 +72,32 @@ def test_unit_rows_and_the_floor():
     assert math.hypot(*found[1].tolist()) == pytest.approx(0.5)  # 5e-7 is below the floor 1e-6
     (grad,) = torch.autograd.grad(found.sum(), x)
     assert grad[2].tolist() == pytest.approx([1e6, 1e6])
+
+
+def below_and_above_the_floor():
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[1] *= 1e-7
+    x[2] = 0
+    return x
+
+
+def test_gradient_of_unit_rows():
+    x, y = (below_and_above_the_floor().requires_grad_() for _ in range(2))
+    weights = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (unit(x) * weights).sum().backward()
+    (torch.nn.functional.normalize(y, dim=-1, eps=1e-6) * weights).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-12, atol=0)
+
+
+def test_cosines_are_products_of_unit_rows():
+    pairs = [[below_and_above_the_floor(), below_and_above_the_floor().flip(0) + 0.1] for _ in range(2)]
+    found, wanted = ([x.requires_grad_() for x in pair] for pair in pairs)
+    weights = torch.arange(1.0, 5.0, dtype=torch.float64)
+    cosines = row_cosine(*found)
+    products = (torch.nn.functional.normalize(wanted[0], eps=1e-6) * unit(wanted[1])).sum(-1)
+    torch.testing.assert_close(cosines, products)
+    for value in (cosines, products):
+        (value * weights).sum().backward()
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
+    assert torch.autograd.gradcheck(row_cosine, [x.detach()[:1].requires_grad_() for x in found])

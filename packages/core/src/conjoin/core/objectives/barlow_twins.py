@@ -14,11 +14,13 @@ by the number of ranks; here it is exact. More than two views: the mean over all
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from conjoin.core.objectives.off_diagonal import off_diagonal_energy
+from conjoin.core import distributed
+from conjoin.core.objectives.off_diagonal import off_diagonal_energy, prefers_rows
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import column_sum, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
@@ -32,6 +34,49 @@ def _standardised(z: Tensor, total: int, eps: float) -> Tensor:
     z = z - column_sum(z) / total
     variance = column_sum(z.square()) / total
     return z * ((variance + eps) * total).rsqrt()
+
+
+class _Correlation(torch.autograd.Function):
+    r"""Both sums through the D x D matrix c, with standardised copies only while they are needed.
+
+    With :math:`G = \partial L / \partial c`, a the standardised and x the raw view and r the factor between
+    them, :math:`\partial L / \partial x = r (b G^\top - a \sum_e G_{de} c_{de})`: the mean that centring
+    would take out is zero already, since b has none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, total: int, eps: float) -> tuple[Tensor, Tensor]:
+        shifts, factors, centred = [], [], []
+        for z in (x, y):
+            shifts.append(column_sum(z) / total)
+            centred.append(z - shifts[-1])
+            squares = distributed.all_reduce_sum(torch.linalg.vector_norm(centred[-1], dim=0).square())
+            factors.append((squares + total * eps).rsqrt())
+        c = distributed.all_reduce_sum(centred[0].T @ centred[1])
+        c.mul_(factors[0].unsqueeze(1)).mul_(factors[1])
+        diagonal = c.diagonal().clone()
+        c.diagonal().zero_()
+        energies = [torch.linalg.vector_norm(c, dim=side).square() for side in (1, 0)]
+        # With the factors of both sides it takes centred views, and no copy of it is needed later.
+        slope = c.mul_(factors[0].unsqueeze(1)).mul_(factors[1])
+        ctx.save_for_backward(x, y, *shifts, *factors, *energies, slope, diagonal)
+        return (diagonal - 1).square().sum(), energies[0].sum()
+
+    @staticmethod
+    def backward(ctx: Any, invariance: Tensor, off_diagonal: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, y, shift_x, shift_y, factor_x, factor_y, energy_x, energy_y, slope, diagonal = ctx.saved_tensors
+        # The adjoint of sums over ranks: this rank's rows enter the value on every rank.
+        weights = 2 * distributed.all_reduce_sum(torch.stack((invariance, off_diagonal)))
+        invariance, off_diagonal = weights.unbind()
+        x, y = x - shift_x, y - shift_y
+        own = invariance * (diagonal - 1)
+        grads = []
+        for mine, other, factor, energy in ((x, y, factor_x, energy_x), (y, x, factor_y, energy_y)):
+            along = (off_diagonal * energy + own * diagonal) * factor.square()
+            grads.append((other * (own * factor_x * factor_y)).addcmul_(mine, along, value=-1))
+        grads[0].addmm_(y.mul_(off_diagonal), slope.T)
+        grads[1].addmm_(x.mul_(off_diagonal), slope)
+        return grads[0], grads[1], None, None
 
 
 def barlow_twins(
@@ -49,13 +94,18 @@ def barlow_twins(
         The invariance and the weighted redundancy term, scalars over the global batch.
     """
     total = global_rows(views[0])
-    standardised = [_standardised(view, total, eps) for view in views]
+    wide = prefers_rows(total, views[0].shape[1])
+    standardised = [_standardised(view, total, eps) for view in views] if wide else []
     invariance = off_diagonal = views[0].new_zeros(())
     pairs = view_pairs(len(views))
     for i, j in pairs:
-        diagonal = column_sum(standardised[i] * standardised[j])
-        invariance = invariance + (diagonal - 1).square().sum()
-        off_diagonal = off_diagonal + off_diagonal_energy(standardised[i], standardised[j], rows=total)
+        if wide:
+            diagonal = column_sum(standardised[i] * standardised[j])
+            own = (diagonal - 1).square().sum()
+            rest = off_diagonal_energy(standardised[i], standardised[j], rows=total)
+        else:
+            own, rest = _Correlation.apply(views[i], views[j], total, eps)  # type: ignore[no-untyped-call]
+        invariance, off_diagonal = invariance + own, off_diagonal + rest
     return scale / len(pairs) * invariance, scale * redundancy / len(pairs) * off_diagonal
 
 

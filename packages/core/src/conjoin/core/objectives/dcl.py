@@ -18,12 +18,10 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from conjoin.core import distributed
-from conjoin.core.objectives.nt_xent import Directions, check_temperature, own_columns
+from conjoin.core.objectives.nt_xent import Directions, check_temperature, pair_similarities
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
-from conjoin.core.objectives.similarity import row_logsumexp
-from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
+from conjoin.core.objectives.views import Views, as_views, view_pairs
 from conjoin.core.spec import SelfDescribing
 
 __all__ = ("DCL", "dcl")
@@ -49,23 +47,18 @@ def dcl(
     Raises:
         ValueError: With one sample in the global batch, which has no negatives.
     """
-    own = [unit(view) for view in views]
-    everyone = [distributed.gather_with_grad(view) for view in own]
-    start, total = row_range(own[0])
+    total = row_range(views[0])[1]
     if total < 2:
         raise ValueError("DCL needs at least 2 samples in the global batch: with one there are no negatives.")
-    place = own_columns(own[0], start, total)
-    exclude = torch.cat((place, place.roll(own[0].shape[0], dims=0)), dim=1)
     pairs = view_pairs(len(views))
-    loss = own[0].new_zeros(())
+    loss = views[0].new_zeros(())
     for i, j in pairs:
-        rows = torch.cat((own[i], own[j])) / temperature
-        partition = row_logsumexp(rows, torch.cat((everyone[i], everyone[j])), exclude)
-        positive = (own[i] * own[j]).sum(dim=1)
+        partition, positive = pair_similarities(views[i], views[j], temperature, decoupled=True)
         if weight_sigma is not None:
-            share = torch.exp((positive.detach() - 1) / weight_sigma)
-            positive = positive * (2 - share / global_mean(share, total))
-        loss = loss + global_mean(partition.sum() - 2 * positive.sum() / temperature, total)
+            share = torch.exp((positive.detach() * temperature - 1) / weight_sigma)
+            # Both rows of a sample have its cosine: the mean over 2N rows is that over N.
+            positive = positive * (2 - share / global_mean(share, 2 * total))
+        loss = loss + global_mean(partition - positive, total)
     loss = loss / len(pairs)
     return loss if directions == "sum" else loss / 2
 

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from conjoin.core.objectives.dino import (
     DINO,
@@ -31,6 +30,7 @@ from conjoin.core.objectives.dino import (
 from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
+from conjoin.core.objectives.soft_targets import cross_entropy
 from conjoin.core.objectives.views import Views, full_precision
 
 __all__ = ("IBOT", "patch_cross_entropy")
@@ -50,10 +50,10 @@ def patch_cross_entropy(logits: Sequence[Tensor], targets: Sequence[Tensor], mas
     total = row_range(logits[0])[1]
     losses = []
     for scores, wanted, mask in zip(logits, targets, masks, strict=True):
-        each = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(0, 1), reduction="none")
+        each = cross_entropy(scores, wanted)
         weight = mask.to(each.dtype)
         weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
-        losses.append((each.view(mask.shape) * weight).sum(dim=1))
+        losses.append((each * weight).sum(dim=1))
     return global_mean(torch.stack(losses), total * len(losses))
 
 

@@ -22,7 +22,7 @@ from conjoin.core import distributed
 from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
-from conjoin.core.objectives.similarity import row_logsumexp
+from conjoin.core.objectives.similarity import row_and_column_logsumexp, row_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
 from conjoin.core.spec import SelfDescribing
 
@@ -41,9 +41,18 @@ def cross_entropy_to_own(queries: Tensor, keys: Tensor, scale: float | Tensor) -
         Scalar, the mean over the global batch.
     """
     everyone = distributed.gather_with_grad(keys)
-    total = row_range(queries)[1]
-    queries = queries * scale
-    return global_mean(row_logsumexp(queries, everyone) - (queries * keys).sum(dim=1), total)
+    start, total = row_range(queries)
+    own = torch.arange(start, start + queries.shape[0], device=queries.device).unsqueeze(1)
+    partition, positive = row_logsumexp(queries, everyone, partner=own, scale=scale)
+    return global_mean(partition - positive, total)
+
+
+def cross_entropy_both_ways(a: Tensor, b: Tensor, scale: float | Tensor) -> Tensor:
+    """Mean of :func:`cross_entropy_to_own` from ``a`` to ``b`` and back; one product on one process."""
+    if distributed.is_distributed():
+        return (cross_entropy_to_own(a, b, scale) + cross_entropy_to_own(b, a, scale)) / 2
+    rows, columns, positive = row_and_column_logsumexp(a, b, scale=scale)
+    return ((rows + columns) / 2 - positive).mean()
 
 
 def info_nce(views: Sequence[Tensor], scale: float | Tensor, symmetric: bool = True) -> Tensor:
@@ -59,8 +68,8 @@ def info_nce(views: Sequence[Tensor], scale: float | Tensor, symmetric: bool = T
     """
     units = [unit(view) for view in views]
     pairs = view_pairs(len(views))
-    pairs = [*pairs, *((j, i) for i, j in pairs)] if symmetric else pairs
-    losses = [cross_entropy_to_own(units[i], units[j], scale) for i, j in pairs]
+    loss = cross_entropy_both_ways if symmetric else cross_entropy_to_own
+    losses = [loss(units[i], units[j], scale) for i, j in pairs]
     return torch.stack(losses).mean()
 
 

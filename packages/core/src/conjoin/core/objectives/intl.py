@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import column_sum, global_mean, global_rows
 from conjoin.core.objectives.spectral_transform import Transform, spectral_transform
-from conjoin.core.objectives.views import Views, as_views, unit
+from conjoin.core.objectives.views import Views, as_views, row_cosine
 from conjoin.core.spec import SelfDescribing
 
 __all__ = ("INTL", "trace_loss", "trade_off")
@@ -121,8 +121,8 @@ class INTL(SelfDescribing, nn.Module):
             )
             for view in views
         ]
-        first, *others = [unit(t) for t in transformed]
-        cosines = torch.stack([(first * other).sum(dim=1) for other in others])
+        first, *others = transformed
+        cosines = torch.stack([row_cosine(first, other) for other in others])
         aligned = 2 - 2 * global_mean(cosines, total * len(others))
         return aligned, [trace_loss(t, self.axis, total) for t in transformed]
 

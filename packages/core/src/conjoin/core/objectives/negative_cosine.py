@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
-from conjoin.core.objectives.views import Views, as_pairs, unit
+from conjoin.core.objectives.views import Views, as_pairs, row_cosine
 from conjoin.core.spec import SelfDescribing
 
 __all__ = ("BYOL", "SimSiam", "negative_cosine")
@@ -28,7 +28,7 @@ __all__ = ("BYOL", "SimSiam", "negative_cosine")
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
     """Minus the mean cosine of rows (n, D) of this rank over the global batch; targets get no gradient."""
     total = row_range(predictions)[1]
-    return -global_mean((unit(predictions) * unit(targets.detach())).sum(dim=1), total)
+    return -global_mean(row_cosine(predictions, targets.detach()), total)
 
 
 def _mean_over_directions(students: Views, targets: Views) -> tuple[Tensor, int]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from conjoin.core import distributed
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
-from conjoin.core.objectives.similarity import row_logsumexp
+from conjoin.core.objectives.similarity import row_logsumexp, self_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
 from conjoin.core.spec import SelfDescribing
 
@@ -43,6 +43,31 @@ def own_columns(rows: Tensor, start: int, total: int) -> Tensor:
     return torch.cat((place, place + total)).unsqueeze(1)
 
 
+def pair_similarities(
+    a: Tensor, b: Tensor, temperature: float, decoupled: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Of each row of both views, the log-sum-exp over the others and the similarity to its positive.
+
+    Args:
+        a: (n, D), rows of this rank; normalised here.
+        b: (n, D), the other view.
+        temperature: T.
+        decoupled: Leave the positive out of the sum.
+
+    Returns:
+        Twice (2n,), rows of ``a`` first.
+    """
+    rows = unit(torch.cat((a, b)))
+    count = a.shape[0]
+    own = own_columns(a, *row_range(a))
+    positive = torch.cat((own[count:], own[:count]))
+    exclude = torch.cat((own, positive), dim=1) if decoupled else own
+    if not distributed.is_distributed():
+        return self_logsumexp(rows, exclude, positive, scale=1 / temperature)
+    everyone = torch.cat([distributed.gather_with_grad(view) for view in (rows[:count], rows[count:])])
+    return row_logsumexp(rows, everyone, exclude, positive, scale=1 / temperature)
+
+
 def nt_xent(views: Sequence[Tensor], temperature: float = 0.1, directions: Directions = "sum") -> Tensor:
     """NT-Xent of V views, each (n, D) rows of this rank; see the module's text.
 
@@ -54,17 +79,12 @@ def nt_xent(views: Sequence[Tensor], temperature: float = 0.1, directions: Direc
     Returns:
         Scalar over the global batch.
     """
-    own = [unit(view) for view in views]
-    everyone = [distributed.gather_with_grad(view) for view in own]
-    start, total = row_range(own[0])
-    exclude = own_columns(own[0], start, total)
+    total = row_range(views[0])[1]
     pairs = view_pairs(len(views))
-    loss = own[0].new_zeros(())
+    loss = views[0].new_zeros(())
     for i, j in pairs:
-        rows = torch.cat((own[i], own[j])) / temperature
-        partition = row_logsumexp(rows, torch.cat((everyone[i], everyone[j])), exclude)
-        positive = (own[i] * own[j]).sum(dim=1) / temperature
-        loss = loss + global_mean(partition.sum() - 2 * positive.sum(), total)
+        partition, positive = pair_similarities(views[i], views[j], temperature)
+        loss = loss + global_mean(partition - positive, total)
     loss = loss / len(pairs)
     return loss if directions == "sum" else loss / 2
 

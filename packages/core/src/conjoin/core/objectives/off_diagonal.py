@@ -19,7 +19,7 @@ from torch import Tensor
 
 from conjoin.core import distributed
 
-__all__ = ("off_diagonal_energy",)
+__all__ = ("off_diagonal_energy", "prefers_rows")
 
 
 class _ByColumns(torch.autograd.Function):
@@ -57,6 +57,11 @@ def _by_rows(a: Tensor, b: Tensor | None) -> Tensor:
     return distributed.all_reduce_sum(gram.sum(dim=(-2, -1))) - diagonal.square().sum(dim=-1)
 
 
+def prefers_rows(rows: int, columns: int, sides: int = 2) -> bool:
+    """Whether the N x N products of each side are no more work than the D x D one."""
+    return rows * sides <= columns
+
+
 def off_diagonal_energy(a: Tensor, b: Tensor | None = None, *, rows: int) -> Tensor:
     """Sum of squares outside the diagonal of ``a^T b`` over the rows of all ranks; exact gradients.
 
@@ -68,7 +73,7 @@ def off_diagonal_energy(a: Tensor, b: Tensor | None = None, *, rows: int) -> Ten
     Returns:
         (...), the same on all ranks.
     """
-    if rows * (1 if b is None else 2) <= a.shape[-1]:
+    if prefers_rows(rows, a.shape[-1], 1 if b is None else 2):
         return _by_rows(a, b)
     result: Tensor = _ByColumns.apply(a, b)  # type: ignore[no-untyped-call]
     return result

@@ -4,8 +4,8 @@ r"""Sinkhorn-Knopp: soft assignments whose prototypes are used equally.
 Cuturi, "Sinkhorn Distances", NeurIPS 2013; as used by SwAV (Caron et al., NeurIPS 2020, arXiv 2006.09882).
 From scores :math:`S` of N samples and K prototypes, start with :math:`Q = e^{S / \epsilon}` and repeat:
 divide by the sums over samples and by K, then by the sums over prototypes and by N. Samples come last, so
-each row of the result (times N) sums to one and columns nearly to N / K. The work is in logarithms: neither
-large scores nor unused prototypes overflow.
+each row of the result (times N) sums to one and columns nearly to N / K. The first iteration is done in
+logarithms: neither large scores nor unused prototypes overflow.
 """
 
 import torch
@@ -42,12 +42,18 @@ def sinkhorn_knopp(
     log_q = scores / temperature
     if valid is not None:
         log_q = torch.where(valid.unsqueeze(1), log_q, -torch.inf)
-    # A row and a column are only ever scaled: two vectors hold all iterations.
-    by_sample = torch.zeros_like(log_q[:, :1])
-    by_prototype = torch.zeros_like(log_q[0])
-    for _ in range(iterations):
-        by_prototype = -_log_sum_over_samples(log_q + by_sample)
-        by_sample = -torch.logsumexp(log_q + by_prototype, dim=1, keepdim=True)
+    log_q.sub_(_log_sum_over_samples(log_q))
+    by_sample = torch.logsumexp(log_q, dim=1, keepdim=True)
+    if valid is not None:
+        by_sample = torch.where(valid.unsqueeze(1), by_sample, 0)
+    q = log_q.sub_(by_sample).exp_()
+    # Columns added up to one before rows were divided by at most K, so none is empty and products are safe
+    # from here on. Rows and columns are only ever scaled: two vectors hold the other iterations.
+    rows = q.new_ones(q.shape[0], 1) if valid is None else valid.to(q.dtype).unsqueeze(1)
+    columns = q.new_ones(1, q.shape[1])
+    for _ in range(iterations - 1):
+        columns = distributed.all_reduce_sum(rows.T @ q).reciprocal_()
+        rows = (q @ columns.T).reciprocal_()
         if valid is not None:
-            by_sample = torch.where(valid.unsqueeze(1), by_sample, 0)
-    return torch.exp(log_q + by_prototype + by_sample)
+            rows = torch.where(valid.unsqueeze(1), rows, 0)
+    return q.mul_(rows).mul_(columns)

@@ -2,14 +2,37 @@
 """Cross-entropy between soft assignments of one view and the scores of another: SwAV, DINO, iBOT."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from conjoin.core.objectives.reduction import global_mean, row_range
 
-__all__ = ("soft_cross_entropy",)
+__all__ = ("cross_entropy", "soft_cross_entropy")
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """``-sum_k q_k log softmax_k(s)``; its gradient is ``|q| softmax(s) - q`` from s and q alone."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, targets: Tensor) -> Tensor:
+        partition = torch.logsumexp(scores, dim=-1)
+        mass = targets.sum(dim=-1)
+        ctx.save_for_backward(scores, targets, partition, mass)
+        return mass * partition - (scores * targets).sum(dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        scores, targets, partition, mass = ctx.saved_tensors
+        slope = (scores - partition.unsqueeze(-1)).exp_().mul_(mass.unsqueeze(-1)).sub_(targets)
+        return slope.mul_(grad.unsqueeze(-1)), None
+
+
+def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of scores (..., K) with targets (..., K), which get no gradient: (...)."""
+    result: Tensor = _CrossEntropy.apply(scores, targets)  # type: ignore[no-untyped-call]
+    return result
 
 
 def soft_cross_entropy(
@@ -31,5 +54,5 @@ def soft_cross_entropy(
         # The cross-entropy is linear in its target: one log-softmax per view serves all its partners.
         partners = [targets[j] for student, j in pairs if student == i]
         if partners:
-            losses.append(F.cross_entropy(scores, sum(partners[1:], partners[0]), reduction="none"))
+            losses.append(cross_entropy(scores, sum(partners[1:], partners[0])))
     return global_mean(torch.stack(losses), total * len(pairs))

@@ -21,7 +21,7 @@ from conjoin.core import distributed
 from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
-from conjoin.core.objectives.similarity import row_logsumexp
+from conjoin.core.objectives.similarity import row_logsumexp, self_logsumexp
 from conjoin.core.objectives.views import Views, as_views, unit
 from conjoin.core.spec import SelfDescribing
 
@@ -67,7 +67,8 @@ def supcon(
     )
     units = [unit(view) for view in views]
     own = torch.cat(units)
-    everyone = torch.cat([distributed.gather_with_grad(view) for view in units])
+    alone = not distributed.is_distributed()
+    everyone = own if alone else torch.cat([distributed.gather_with_grad(view) for view in units])
     columns = torch.cat([place + v * total for v in range(count)])
     group = _groups(everyone_labels).repeat(count)
     sums = torch.zeros_like(everyone).index_add(0, group, everyone)
@@ -75,7 +76,11 @@ def supcon(
     mine = group[columns]
     # A row's own product is among those of its class: taken out again.
     others = (sums[mine] - own) / (sizes[mine] - 1).unsqueeze(1)
-    partition = row_logsumexp(own / temperature, everyone, columns.unsqueeze(1))
+    exclude, scale = columns.unsqueeze(1), 1 / temperature
+    if alone:
+        partition, _ = self_logsumexp(own, exclude, scale=scale)
+    else:
+        partition, _ = row_logsumexp(own, everyone, exclude, scale=scale)
     loss = global_mean(partition - (own * others).sum(dim=1) / temperature, count * total)
     return loss if base_temperature is None else loss * (temperature / base_temperature)
 

@@ -101,9 +101,8 @@ class SwAV(StatefulObjective):
             prototypes = self.prototypes.to(found[0].dtype)
             if self.freeze_steps:
                 prototypes = torch.where(self.steps < self.freeze_steps, prototypes.detach(), prototypes)
-            scores = [view @ prototypes.T for view in features]
-            codes = [self._codes(t, scores[t].detach()) for t in range(self.code_views)]
-            logits = [score / self.temperature for score in scores]
+            logits = [view / self.temperature @ prototypes.T for view in features]
+            codes = [self._codes(t, logits[t].detach()) for t in range(self.code_views)]
             pairs = [(v, t) for t in range(self.code_views) for v in range(len(found)) if v != t]
             loss = soft_cross_entropy(logits, codes, pairs)
         if self.queue.shape[1]:
@@ -112,15 +111,16 @@ class SwAV(StatefulObjective):
             self.observe()
         return ObjectiveOutput(loss)
 
-    def _codes(self, view: int, scores: Tensor) -> Tensor:
+    def _codes(self, view: int, logits: Tensor) -> Tensor:
         """Assignments (n, K) of this rank's rows, balanced together with this rank's share of the queue."""
+        epsilon = self.epsilon / self.temperature  # the logits have been divided by the temperature already
         if not self.queue.shape[1]:
-            return sinkhorn_knopp(scores, self.epsilon, self.iterations)
+            return sinkhorn_knopp(logits, epsilon, self.iterations)
         share = self.queue[view].tensor_split(distributed.world_size())[distributed.rank()]
-        old = share.to(scores.dtype) @ self.prototypes.detach().to(scores.dtype).T
+        old = share.to(logits.dtype) @ self.prototypes.detach().to(logits.dtype).T / self.temperature
         used = (self.steps >= self.queue_start) & (self.queued >= self.queue.shape[1])
-        valid = torch.cat((used.new_ones(len(scores)), used.expand(len(old))))
-        return sinkhorn_knopp(torch.cat((scores, old)), self.epsilon, self.iterations, valid)[: len(scores)]
+        valid = torch.cat((used.new_ones(len(logits)), used.expand(len(old))))
+        return sinkhorn_knopp(torch.cat((logits, old)), epsilon, self.iterations, valid)[: len(logits)]
 
     def merge(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Features of two micro-batches, the first one's in front."""

@@ -17,6 +17,8 @@ Options: ``moment_gradient`` lets the gradient flow through B inside C (an unoff
 ``constant`` False drops the 1 (another does).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from conjoin.core import distributed
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.state import StatefulObjective
-from conjoin.core.objectives.views import Views, as_pairs, unit
+from conjoin.core.objectives.views import Views, as_pairs, row_cosine, unit
 
 __all__ = ("TiCo", "second_moment", "tico_contrast")
 
@@ -34,9 +36,25 @@ def second_moment(z: Tensor) -> Tensor:
     return distributed.all_reduce_sum(z.T @ z)
 
 
+class _QuadraticForm(torch.autograd.Function):
+    """``sum_i z_i^T C z_i`` for a symmetric C: the product of the forward pass is half the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, memory: Tensor) -> Tensor:
+        product = z @ memory
+        ctx.save_for_backward(z, product)
+        return torch.dot(z.flatten(), product.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        z, product = ctx.saved_tensors
+        return 2 * grad * product, grad * (z.T @ z) if ctx.needs_input_grad[1] else None
+
+
 def tico_contrast(z: Tensor, memory: Tensor, total: int) -> Tensor:
-    """``mean_i z_i^T C z_i`` over the rows (n, D) of all ranks, for a memory C (D, D)."""
-    return global_mean((z @ memory) * z, total)
+    """``mean_i z_i^T C z_i`` over the rows (n, D) of all ranks, for a symmetric memory C (D, D)."""
+    form: Tensor = _QuadraticForm.apply(z, memory)  # type: ignore[no-untyped-call]
+    return global_mean(form, total)
 
 
 class TiCo(StatefulObjective):
@@ -81,13 +99,12 @@ class TiCo(StatefulObjective):
         """
         own, others, pairs = as_pairs(students, targets)
         with torch.autocast(own[0].device.type, enabled=False):
-            units = [unit(view) for view in own]
-            rows = torch.cat(units)
+            rows = unit(torch.cat(own))
             total = row_range(rows)[1]
-            cosines = torch.stack([(units[i] * unit(others[j])).sum(dim=1) for i, j in pairs])
+            cosines = torch.stack([row_cosine(own[i], others[j]) for i, j in pairs])
             alignment = int(self.constant) - global_mean(cosines, total * len(pairs) // len(own))
             moment = second_moment(rows if self.moment_gradient else rows.detach())
-            memory = torch.add(self.memory.to(rows.dtype) * self.beta, moment, alpha=(1 - self.beta) / total)
+            memory = (self.memory * self.beta).to(rows.dtype).add_(moment, alpha=(1 - self.beta) / total)
             contrast = self.rho * tico_contrast(rows, memory, total)
         self.observe(moment, moment.new_full((), total))
         return ObjectiveOutput(

@@ -8,11 +8,12 @@ view, the target another); two stacks give a term for every student ``i`` and ta
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ("Views", "as_pairs", "as_views", "full_precision", "unit", "view_pairs")
+__all__ = ("Views", "as_pairs", "as_views", "full_precision", "row_cosine", "unit", "view_pairs")
 
 Views = Tensor | Sequence[Tensor]
 
@@ -22,13 +23,67 @@ def full_precision(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+class _Unit(torch.autograd.Function):
+    """u = x / l; the gradient is (g - u (u . g)) / l, from u and l alone, and g / eps below the floor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        u: Tensor = x / length.clamp_min(eps)
+        ctx.save_for_backward(u, length)
+        ctx.eps = eps
+        return u
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        u, length = ctx.saved_tensors
+        along = (grad * u).sum(dim=-1, keepdim=True) * (length >= ctx.eps)
+        return torch.addcmul(grad, u, along, value=-1).div_(length.clamp_min(ctx.eps)), None
+
+
 def unit(x: Tensor, eps: float = 1e-6) -> Tensor:
-    """Rows (..., D) divided by their length, or by ``eps`` if they are shorter.
+    """Rows (..., D) divided by their length, or by ``eps`` if they are shorter; differentiable once.
 
     The floor is that of the SimCLR and BYOL releases (1e-12 on the squared length) and is used for all
     objectives: torch's own, 1e-12 on the length, multiplies the gradient of a zero row by 1e12.
     """
-    return torch.nn.functional.normalize(x, dim=-1, eps=eps)
+    result: Tensor = _Unit.apply(x, eps)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _RowCosine(torch.autograd.Function):
+    """c = a . b / (|a| |b|); no unit rows are made, forward or backward."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, eps: float) -> Tensor:
+        lengths = [torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (a, b)]
+        cosine = (a * b).sum(dim=-1, keepdim=True)
+        for length in lengths:
+            cosine = cosine / length.clamp_min(eps)
+        ctx.save_for_backward(a, b, *lengths, cosine)
+        ctx.eps = eps
+        return cosine.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        a, b, length_a, length_b, cosine = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        floor_a, floor_b = length_a.clamp_min(ctx.eps), length_b.clamp_min(ctx.eps)
+        across = grad / (floor_a * floor_b)
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            along = grad * cosine / floor_a.square() * (length_a >= ctx.eps)
+            grad_a = (b * across).addcmul_(a, along, value=-1)
+        if ctx.needs_input_grad[1]:
+            along = grad * cosine / floor_b.square() * (length_b >= ctx.eps)
+            grad_b = (a * across).addcmul_(b, along, value=-1)
+        return grad_a, grad_b, None
+
+
+def row_cosine(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
+    """``(unit(a) * unit(b)).sum(-1)`` of (..., D), (...), without the copies; differentiable once."""
+    result: Tensor = _RowCosine.apply(a, b, eps)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _matrices(views: Views, what: str) -> list[Tensor]:

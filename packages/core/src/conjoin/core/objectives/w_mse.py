@@ -27,7 +27,7 @@ from conjoin.core import distributed, random
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_rows
 from conjoin.core.objectives.state import StatefulObjective
-from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
+from conjoin.core.objectives.views import Views, as_views, row_cosine, view_pairs
 
 __all__ = ("WMSE", "cholesky_whitening", "w_mse")
 
@@ -74,8 +74,7 @@ def w_mse(
     rows = order[:, : total // size * size].reshape(-1, size)
     whitened = [cholesky_whitening(distributed.gather_with_grad(view)[rows], eps) for view in views]
     if normalize:
-        whitened = [unit(w) for w in whitened]
-        losses = [2 - 2 * (whitened[i] * whitened[j]).sum(dim=-1).mean() for i, j in view_pairs(len(views))]
+        losses = [2 - 2 * row_cosine(whitened[i], whitened[j]).mean() for i, j in view_pairs(len(views))]
     else:
         losses = [(whitened[i] - whitened[j]).square().mean() for i, j in view_pairs(len(views))]
     return torch.stack(losses).mean()
