@@ -104,6 +104,7 @@ KNOWN = {
             "Emoji",
             "Fashion",
             "FashionMNIST",
+            "HDF5Images",
             "MultiViewImages",
             "ScatteredFashion",
         }
