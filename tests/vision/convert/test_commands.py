@@ -13,7 +13,7 @@ from conjoin.core.checkpoint import load_model
 from conjoin.core.cli.main import main
 from conjoin.core.methods import JointEmbedding, StepOutput
 from conjoin.vision import CONVERTERS, IJEPA
-from conjoin.vision.convert import commands, to_official
+from conjoin.vision.convert import to_official
 
 
 @pytest.fixture
@@ -75,12 +75,13 @@ def test_what_does_not_fit_is_one_sentence(official, tmp_path, capsys, monkeypat
         def step(self, batch):
             return StepOutput(batch["x"].sum())
 
-    monkeypatch.setattr(commands, "load_model", lambda path: Other(torch.nn.Linear(1, 1), seed=0))
+    for place in ("conjoin.core.checkpoint.load_model", "conjoin.vision.convert.commands.load_model"):
+        monkeypatch.setattr(place, lambda path: Other(torch.nn.Linear(1, 1), seed=0))
     assert convert("conjoin", "official", official, tmp_path / "b") == 2
     assert "choose with --system" in capsys.readouterr().err  # this file names no system of ours
     given = ["--from", "conjoin", "--to", "official", "--system", "IJEPA", official, tmp_path / "b"]
     assert main(["convert", *map(str, given)]) == 2
-    assert "holds a Other; only IJEPA has an official form" in capsys.readouterr().err
+    assert "holds a Other; only IJEPA has this official form" in capsys.readouterr().err
     assert convert("conjoin", "timm", official, tmp_path / "b") == 2
     assert "has a Linear as its encoder; timm takes a ViT" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
@@ -94,7 +95,7 @@ def test_a_failed_write_keeps_the_older_file(official, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     assert convert("official", "conjoin", official, goal) == 2
     assert goal.read_text() == "older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "released.pth.tar"]

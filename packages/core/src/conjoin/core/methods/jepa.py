@@ -111,18 +111,12 @@ class JEPA(JointEmbedding):
         index = masks.targets
         if masks.targets_valid is not None:
             index = index.masked_fill(~masks.targets_valid, -1)  # callbacks leave these out
-        return StepOutput(
-            out.loss,
-            out.terms,
-            embedding=self.pool_tokens(features),
-            extras={"targets": targets, "target_index": index},
-            frozen=self._frozen(features, batch),
-        )
-
-    def _frozen(self, features: Tensor, batch: dict[str, Any]) -> Tensor | None:
-        """``embed(batch)`` out of the targets' features, where nothing has been redefined in between."""
+        embedding = self.pool_tokens(features)
+        # `embed(batch)`, unless a subclass has redefined what lies in between.
         plain = type(self).encode_targets is JEPA.encode_targets and self.representation is self.teacher
-        return None if self.training or not plain or "looks" in batch else self.pool_tokens(features)
+        frozen = None if self.training or not plain or "looks" in batch else embedding
+        extras = {"targets": targets, "target_index": index}
+        return StepOutput(out.loss, out.terms, embedding, extras, frozen)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The teacher's average: training cannot do without it."""
