@@ -7,8 +7,9 @@
     python benchmarks/objectives_learn.py --table                       # the tables again
 
 All runs have the same encoder, two views, number of steps, batch, optimiser and schedule; objective and head
-are those of the small recipe of that name. ``--by lightly`` puts lightly's loss of the same settings in the
-place of ours and leaves the rest. Learning rates that differ from ``DEFAULT_RATE`` are in ``RATES``, by
+are those of the small recipe of that name. iBOT hides patches, so it has no row with the CNN. ``--by
+lightly`` puts lightly's loss of the same settings in the place of ours and leaves the rest.
+Learning rates that differ from ``DEFAULT_RATE`` are in ``RATES``, by
 encoder; choose them on *validation* with ``--tune``, seed 0. Then a ridge classifier and five neighbours
 stand on the frozen features of the training split. Results go to ``objectives_learn.json``, from which
 ``objectives_learn.md`` is written; a run that is there is not trained again.
@@ -33,8 +34,8 @@ from conjoin.core.data import DataModule
 
 HERE = Path(__file__).with_suffix("")
 NAMES = (
-    *("simclr", "dcl", "infonce", "spectral", "swav", "mocov3", "byol", "simsiam", "dino", "tico"),
-    *("barlowtwins", "vicreg", "intl", "wmse", "lejepa"),
+    *("simclr", "dcl", "infonce", "spectral", "swav", "mocov3", "byol", "simsiam", "dino", "ibot", "tico"),
+    *("barlowtwins", "vicreg", "vicregl", "intl", "wmse", "lejepa"),
 )
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit": {
@@ -261,10 +262,11 @@ def fit(results: Results, given: argparse.Namespace) -> None:
     for seed in given.seeds:
         what = {"name": "random", "encoder": given.encoder, "seed": seed, **shared}
         results.get(what, lambda seed=seed: untrained(seed, given))
-    theirs = ("infonce", "spectral", "mocov3", "intl") if given.by == "lightly" else ()
+    skipped = {"infonce", "spectral", "mocov3", "intl"} if given.by == "lightly" else set()
+    skipped |= {"ibot"} if given.encoder == "cnn" else set()
     # Seed by seed, so that an interrupted benchmark has compared all objectives.
     for seed in given.seeds:
-        for name in (n for n in given.recipes if n not in theirs):
+        for name in (name for name in given.recipes if name not in skipped):
             what = {
                 **{"name": name, "by": given.by, "encoder": given.encoder, "seed": seed, **shared},
                 **{"steps": given.steps, "batch_size": given.batch_size, "lr": rate(name, given)},

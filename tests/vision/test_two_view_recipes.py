@@ -10,11 +10,12 @@ from conjoin.core.cli.recipes import catalogue
 from conjoin.core.methods import JointEmbedding
 from conjoin.core.methods.multi_view import MultiViewBase
 
-FAMILIES = ("conjoin.core.Contrastive", "conjoin.core.RedundancyReduction", "conjoin.core.SelfDistillation")
+BASES = ("Contrastive", "RedundancyReduction", "LocalRedundancyReduction", "SelfDistillation")
+FAMILIES = {f"conjoin.core.{name}" for name in (*BASES, "MaskedSelfDistillation")}
 RECIPES = {name: r for name, r in catalogue().items() if r.config["model"]["class_path"] in FAMILIES}
 OBJECTIVES = {
     *("simclr", "dcl", "spectral", "swav", "barlowtwins", "vicreg", "intl", "wmse"),
-    *("lejepa", "byol", "simsiam", "mocov3", "dino", "tico"),
+    *("vicregl", "lejepa", "byol", "simsiam", "mocov3", "dino", "ibot", "tico"),
 }
 # Parameters of the projector and peak learning rate x 256 / batch of the papers' ImageNet runs.
 PAPERS = {
@@ -29,6 +30,7 @@ PAPERS = {
     "mocov3-vits16-in1k": (None, 1.5e-4),
     "swav-r50-in1k": (None, 0.3),
     "dino-vits16-in1k": (None, 5e-4),
+    "ibot-vits16-in1k": (None, 5e-4),
     "spectral-r50-in1k": (None, 0.05),
 }
 
@@ -95,7 +97,8 @@ def test_folders_are_read_large_enough_for_the_smallest_crop():
         assert views[0].size == inner(recipe)["image_size"], name
 
 
-def test_the_centre_warms_up_over_thirty_epochs():
-    recipe = RECIPES["dino-vits16-in1k"]
+@pytest.mark.parametrize("name", ["dino-vits16-in1k", "ibot-vits16-in1k"])
+def test_the_centre_warms_up_over_thirty_epochs(name):
+    recipe = RECIPES[name]
     objective = recipe.config["model"]["init_args"]["objective"]["init_args"]
     assert objective["warmup_steps"] == 30 * (1_281_167 // 1024)

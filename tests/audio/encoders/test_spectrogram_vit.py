@@ -48,6 +48,20 @@ def test_hidden_patches_do_not_exist():
     assert not torch.equal(net(other)[0], net(x())[0])
 
 
+def test_patches_can_be_hidden_behind_a_token():
+    net = small().eval()
+    hidden = torch.zeros(2, 16, dtype=torch.bool)
+    hidden[:, 1] = True
+
+    def hide(patches):
+        return patches.masked_fill(hidden[..., None], 0.5)
+
+    other = x()
+    other[:, 0, :8, 4:8] = 9.0  # patch 1
+    assert torch.equal(net(other, hide=hide), net(x(), hide=hide))
+    assert not torch.allclose(net(x(), hide=hide), net(x()))
+
+
 def test_shorter_maps_use_the_first_positions():
     net = small().eval()
     first = torch.arange(8).expand(2, -1)

@@ -50,6 +50,20 @@ def test_context_sees_nothing_hidden_and_the_whole_does():
     assert not torch.allclose(encoder(x), encoder(other))
 
 
+def test_patches_can_be_hidden_behind_a_token():
+    encoder, x = small().eval(), torch.randn(2, 2, 100)
+    hidden = torch.zeros(2, 20, dtype=torch.bool)
+    hidden[:, 3] = True
+
+    def hide(patches):
+        return patches.masked_fill(hidden[..., None], 0.5)
+
+    other = x.clone()
+    other[:, :, 15:20] += 1.0
+    assert torch.equal(encoder(x, hide=hide), encoder(other, hide=hide))
+    assert not torch.allclose(encoder(x, hide=hide), encoder(x))
+
+
 def test_registers_take_part_and_are_dropped():
     encoder, x = small(registers=3), torch.randn(2, 2, 100)
     out = encoder(x)

@@ -15,6 +15,7 @@ from conjoin.core.transforms import (
     SpanDropout,
     ViewGroup,
     Views,
+    Window,
 )
 from conjoin.core.transforms.base import Transform, chance
 
@@ -113,3 +114,32 @@ def test_refusals():
         Flip(1.5)
     with pytest.raises(ValueError, match=r"scale must be two ascending numbers in \(0, 1\]"):
         Crop((0.0, 1.0))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_places_say_where_a_view_was_cut(shape):
+    views = Views(
+        [ViewGroup(2, [Crop((0.2, 0.6)), Noise(), Flip(0.5)]), ViewGroup(1, [Crop((0.3, 0.5), size=5)])]
+    )
+    # Channels that are their own coordinates come out of the views as the places do.
+    axes = [torch.arange(length, dtype=torch.float32) for length in shape[2:]]
+    x = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(shape[0], -1, *shape[2:])
+    places = views.places(torch.randn(shape), keys())
+    for place, view, noisy in zip(places, views(x, keys()), (True, True, False), strict=True):
+        assert place.shape[:2] == (shape[0], len(axes))
+        assert place.shape == view.shape
+        if noisy:
+            assert (place - view).abs().mean() < 0.2  # the noise alone
+        else:
+            torch.testing.assert_close(place, view)
+        assert (place >= 0).all()
+        assert all((place[:, axis] <= length - 1).all() for axis, length in enumerate(shape[2:]))
+
+
+def test_places_follow_a_window_and_a_flip_cell_by_cell():
+    x = torch.randn(6, 2, 20)
+    views = Views([ViewGroup(2, [Scale((0.5, 2.0)), Window(7), Flip(0.5)])])
+    plain = Views([ViewGroup(2, [Scale((1.0, 1.0)), Window(7), Flip(0.5)])])
+    for place, view in zip(views.places(x, keys()), plain(x, keys()), strict=True):
+        found = x.gather(2, place.long().expand(-1, 2, -1))
+        assert torch.equal(found, view)

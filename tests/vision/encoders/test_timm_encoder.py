@@ -38,6 +38,24 @@ def test_vit_does_not_see_hidden_pixels():
     assert torch.equal(encoder(x, keep), encoder(other, keep))
 
 
+@pytest.mark.parametrize("side", [32, 48])
+def test_vit_hides_patches_behind_a_token(side):
+    encoder = made("vit_tiny_patch16_224", 32, 1, options={"depth": 2, "dynamic_img_size": True})
+    x = torch.randn(1, 1, side, side)
+    hidden = torch.zeros(1, (side // 16) ** 2, dtype=torch.bool)
+    hidden[0, 1] = True
+
+    def hide(patches):
+        return patches.masked_fill(hidden[..., None], 0.0)
+
+    other = x.clone()
+    other[:, :, :16, 16:32] = 5.0  # the second patch
+    out = encoder(x, hide=hide)
+    assert torch.equal(out, encoder(other, hide=hide))
+    assert not torch.allclose(out, encoder(x))
+    torch.testing.assert_close(encoder(x, hide=lambda patches: patches), encoder(x))
+
+
 @pytest.mark.parametrize("name", ["resnet10t", "test_convnext"])
 def test_a_convolutional_network_gives_its_last_map(name):
     encoder = made(name, (64, 96))
@@ -49,6 +67,8 @@ def test_a_convolutional_network_gives_its_last_map(name):
     torch.testing.assert_close(encoder.intermediate(x)[0], tokens)
     with pytest.raises(ValueError, match="hidden tokens cannot be left out"):
         encoder(x, torch.tensor([[0]]))
+    with pytest.raises(ValueError, match="hidden tokens cannot be left out"):
+        encoder(x, hide=lambda patches: patches)
     with pytest.raises(ValueError, match="only layers=1"):
         encoder.intermediate(x, 2)
 

@@ -62,6 +62,17 @@ def test_hidden_pixels_change_nothing(small):
     assert torch.equal(encoder(x, keep), encoder(other, keep))
 
 
+def test_hidden_tokens_are_replaced_before_positions(small):
+    encoder, x = small
+    hidden = torch.zeros(2, 12, dtype=torch.bool)
+    hidden[0, [1, 6]] = hidden[1, 11] = True
+    tokens = encoder.patch_embed(x).masked_fill(hidden[..., None], 0.5) + encoder.pos_embed
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    found = encoder(x, hide=lambda patches: patches.masked_fill(hidden[..., None], 0.5))
+    torch.testing.assert_close(found, encoder.norm(tokens))
+
+
 def test_intermediate(small):
     encoder, x = small
     outputs = encoder.intermediate(x, 3)

@@ -13,11 +13,22 @@ if TYPE_CHECKING:
         Contrastive,
         FineTune,
         JointEmbedding,
+        LocalRedundancyReduction,
+        MaskedSelfDistillation,
         RedundancyReduction,
         SelfDistillation,
     )
 
-__all__ = ("JEPA", "Contrastive", "FineTune", "JointEmbedding", "RedundancyReduction", "SelfDistillation")
+__all__ = (
+    "JEPA",
+    "Contrastive",
+    "FineTune",
+    "JointEmbedding",
+    "LocalRedundancyReduction",
+    "MaskedSelfDistillation",
+    "RedundancyReduction",
+    "SelfDistillation",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,15 @@ from conjoin.audio.encoders.regularized import (
     choose_tokens,
     regularized,
 )
-from conjoin.core.nn import Init, PatchProjection, Transformer, gather_rows, gather_tokens, sincos_positions
+from conjoin.core.nn import (
+    Hide,
+    Init,
+    PatchProjection,
+    Transformer,
+    gather_rows,
+    gather_tokens,
+    sincos_positions,
+)
 from conjoin.core.nn.transformer import run_intermediate
 from conjoin.core.spec import SelfDescribing
 
@@ -162,24 +170,27 @@ class SpectrogramViT(SelfDescribing, Transformer):
         if not self.pos_embed.is_meta:
             self.pos_embed.copy_(sincos_positions(self.grid, self.embed_dim))
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None
+    ) -> Tensor:
         """Encode.
 
         Args:
             x: (B, 1, T, F) floats, T whole patches and at most ``frames``.
             keep: (B, K) long: encode these patches alone, as if there were no others; None for all N.
+            hide: What the blocks are to see of the patch tokens; all of them if not given.
 
         Returns:
             (B, N or K, D).
         """
-        tokens = self.embed(x, keep)
+        tokens = self.embed(x, keep, hide)
         if not self.training or not self.ratio:
             return super().forward(tokens)
         batch, count, _ = tokens.shape
         chosen = choose_tokens(len(self.blocks), batch, count, self.ratio, tokens.device)
         return regularized(self.blocks, self.norm, tokens, chosen, self.mode)
 
-    def embed(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Patch tokens with their positions, before the first block: (B, N or K, D).
 
         Raises:
@@ -194,6 +205,8 @@ class SpectrogramViT(SelfDescribing, Transformer):
                 f"{self.frames}, got {tuple(x.shape)}."
             )
         tokens: Tensor = self.patch_embed(x, keep)
+        if hide is not None:
+            tokens = hide(tokens)
         if keep is None:
             return tokens + self.pos_embed[:, : tokens.shape[1]]
         return tokens + gather_rows(self.pos_embed[0], keep)

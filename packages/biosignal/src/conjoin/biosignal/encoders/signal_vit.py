@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from conjoin.biosignal.tokenizers.patch1d import PatchEmbed1d
-from conjoin.core.nn import Block, Init, gather_rows, init_weight_, sincos_positions
+from conjoin.core.nn import Block, Hide, Init, gather_rows, init_weight_, sincos_positions
 from conjoin.core.nn.transformer import run_intermediate
 from conjoin.core.spec import SelfDescribing
 
@@ -135,17 +135,18 @@ class SignalViT(SelfDescribing, nn.Module):
         if not self.pos_embed.is_meta:
             self.pos_embed.copy_(interleaved_positions(self.grid[0], self.embed_dim))
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Encode.
 
         Args:
             x: (B, C, T) floats, T a multiple of the patch and at most ``length``.
             keep: (B, K) long: encode these patches alone, as if there were no others; None for all N.
+            hide: What the blocks are to see of the patch tokens; all of them if not given.
 
         Returns:
             (B, N or K, D), or with R registers before them if ``keep_registers``.
         """
-        tokens = self.embed(x, keep)
+        tokens = self.embed(x, keep, hide)
         # Registers that nobody reads are keys and values of the last block and nothing more.
         drop = 0 if self.keep_registers or self.registers is None else self.registers.shape[1]
         last = len(self.blocks) - 1
@@ -154,7 +155,7 @@ class SignalViT(SelfDescribing, nn.Module):
         normed: Tensor = self.norm(tokens)
         return normed
 
-    def embed(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Registers, then patch tokens with their positions, before the first block: (B, R + N or K, D).
 
         Raises:
@@ -166,6 +167,8 @@ class SignalViT(SelfDescribing, nn.Module):
                 "crop it, or average over windows."
             )
         tokens: Tensor = self.patch_embed(x, keep)
+        if hide is not None:
+            tokens = hide(tokens)
         if keep is None:
             tokens = tokens + self.pos_embed[:, : tokens.shape[1]]
         else:

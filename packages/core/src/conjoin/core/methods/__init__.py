@@ -6,6 +6,8 @@ from conjoin.core.methods.fine_tune import FineTune
 from conjoin.core.methods.head import Head
 from conjoin.core.methods.jepa import JEPA
 from conjoin.core.methods.joint_embedding import JointEmbedding, StepOutput
+from conjoin.core.methods.local_redundancy_reduction import LocalRedundancyReduction
+from conjoin.core.methods.masked_self_distillation import MaskedSelfDistillation
 from conjoin.core.methods.multi_view import MultiViewBase
 from conjoin.core.methods.redundancy_reduction import RedundancyReduction
 from conjoin.core.methods.self_distillation import SelfDistillation
@@ -16,6 +18,8 @@ __all__ = (
     "FineTune",
     "Head",
     "JointEmbedding",
+    "LocalRedundancyReduction",
+    "MaskedSelfDistillation",
     "MultiViewBase",
     "RedundancyReduction",
     "SelfDistillation",

@@ -21,14 +21,17 @@ from conjoin.core.transforms import Views
 __all__ = ("Contrastive", "check_single_branch")
 
 
-def check_single_branch(objective: nn.Module) -> None:
-    """Refuse an objective that compares a student with targets.
+def check_single_branch(objective: nn.Module, maps: bool = False) -> None:
+    """Refuse an objective that compares a student with targets, or maps where there are none.
 
     Raises:
-        ValueError: Naming the system that has targets.
+        ValueError: Naming the system that has them.
     """
+    name = type(objective).__name__
     if takes(objective, "targets"):
-        raise ValueError(f"{type(objective).__name__} compares a student with targets: use SelfDistillation.")
+        raise ValueError(f"{name} compares a student with targets: use SelfDistillation.")
+    if takes(objective, "maps") and not maps:
+        raise ValueError(f"{name} compares maps of local embeddings: use LocalRedundancyReduction.")
 
 
 class Contrastive(MultiViewBase):

@@ -11,7 +11,7 @@ checkpoints, and :class:`JointEmbedding` moves them once per optimiser step.
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -35,7 +35,7 @@ def takes(objective: nn.Module, name: str) -> bool:
 
 
 class MultiViewBase(JointEmbedding):
-    """Base of :class:`Contrastive`, :class:`RedundancyReduction` and :class:`SelfDistillation`.
+    """Base of :class:`Contrastive`, :class:`RedundancyReduction`, :class:`SelfDistillation` and their kin.
 
     Args:
         encoder: Any encoder, ``encoder(x) -> (B, N, D)`` with ``embed_dim``.
@@ -96,20 +96,23 @@ class MultiViewBase(JointEmbedding):
             return list(batch["views"])
         return self.views(batch["x"], self.sample_keys(batch, "views"))
 
+    def encoded(self, encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+        """Tokens (B, N, D) of each view."""
+        return self._each(encoder, views)
+
     def pooled(self, encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
         """Features (B, D) of each view: :meth:`pool_tokens` of its tokens."""
-        if not self.together:
-            return [self.pool_tokens(encoder(view)) for view in views]
-        return _in_runs(lambda x: self.pool_tokens(encoder(x)), views)
+        return self._each(lambda x: self.pool_tokens(encoder(x)), views)
 
     def projected(self, projector: nn.Module, features: Sequence[Tensor]) -> list[Tensor]:
         """Projections (B, K) of each view's features."""
-        if not self.together:
-            return [projector(rows) for rows in features]
-        return _in_runs(projector, features)
+        return self._each(projector, features)
+
+    def _each(self, function: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
+        return _in_runs(function, views) if self.together else [function(view) for view in views]
 
 
-def _in_runs(function: Any, views: Sequence[Tensor]) -> list[Tensor]:
+def _in_runs(function: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
     """Apply a function to neighbouring views of one shape in one batch."""
     results: list[Tensor] = []
     start = 0

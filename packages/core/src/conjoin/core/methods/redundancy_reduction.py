@@ -6,7 +6,7 @@ network, no negatives, no teacher; what prevents collapse is a statistic of the 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,10 @@ class RedundancyReduction(MultiViewBase):
         seed: See there.
 
     Raises:
-        ValueError: If the objective needs targets.
+        ValueError: If the objective needs targets or maps.
     """
+
+    has_maps: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class RedundancyReduction(MultiViewBase):
         seed: int | None = None,
     ) -> None:
         objective = objective or VICReg()
-        check_single_branch(objective)
+        check_single_branch(objective, self.has_maps)
         wide = 4 * int(encoder.embed_dim)  # type: ignore[arg-type]  # an attribute of every encoder
         super().__init__(
             encoder,

@@ -10,7 +10,7 @@ objective. INTL (Weng et al., arXiv 2305.16789) with a momentum view fits too.
 import copy
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import Callback
@@ -58,9 +58,10 @@ class SelfDistillation(MultiViewBase):
         seed: See there.
 
     Raises:
-        ValueError: If the objective has no targets, or an argument is out of its range.
+        ValueError: If the objective has no targets or compares patches, or an argument is out of its range.
     """
 
+    has_patches: ClassVar[bool] = False
     teacher: nn.Module | None
     teacher_projector: nn.Module | None
 
@@ -84,6 +85,10 @@ class SelfDistillation(MultiViewBase):
         if not takes(objective, "targets") and not isinstance(objective, INTL):
             raise ValueError(
                 f"{type(objective).__name__} has no targets: use Contrastive or RedundancyReduction."
+            )
+        if takes(objective, "student_patches") and not self.has_patches:
+            raise ValueError(
+                f"{type(objective).__name__} compares hidden patches: use MaskedSelfDistillation."
             )
         if targets < 1 or freeze_prototypes < 0:
             raise ValueError(

@@ -6,7 +6,9 @@ the epoch: neither on the rank, the batch or the worker, nor on how often traini
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +19,13 @@ __all__ = ("Transform", "ViewGroup", "Views", "chance", "check_probability", "ch
 
 
 class Transform(ABC):
-    """A keyed change of a whole batch; subclasses are frozen dataclasses of plain numbers."""
+    """A keyed change of a whole batch; subclasses are frozen dataclasses of plain numbers.
+
+    Attributes:
+        moves: Whether cells change their place (crops, flips), rather than their values.
+    """
+
+    moves: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -97,6 +105,27 @@ class Views:
         Returns:
             V batches (B, C, ...), whose sizes may differ between groups.
         """
+        return self._made(x, keys, lambda transform: True)
+
+    @torch.no_grad()
+    def places(self, x: Tensor, keys: Tensor) -> list[Tensor]:
+        """Where the cells of the views come from.
+
+        Coordinates go through the same crops and flips as the sample. At the rim of a crop that was resized
+        they are those of the content that resampling mixed there, which lies a little further in.
+
+        Args:
+            x: The floats (B, C, ...) that :meth:`__call__` is given, with d axes after the channels.
+            keys: The same keys.
+
+        Returns:
+            V float32 batches (B, d, ...): for each cell of a view its d coordinates in ``x``, in cells.
+        """
+        axes = [torch.arange(size, device=x.device, dtype=torch.float32) for size in x.shape[2:]]
+        cells = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(len(x), -1, *x.shape[2:])
+        return self._made(cells, keys, lambda transform: transform.moves)
+
+    def _made(self, x: Tensor, keys: Tensor, wanted: Callable[[Transform], bool]) -> list[Tensor]:
         keys = keys.to(x.device)
         views: list[Tensor] = []
         # Resampling is a product of matrices, which autocast would do in half precision.
@@ -105,6 +134,7 @@ class Views:
                 for _ in range(group.count):
                     view = x
                     for place, transform in enumerate(group.transforms):
-                        view = transform(view, random.fold(random.key(0, "view", len(views), place), keys))
+                        draw = random.key(0, "view", len(views), place)
+                        view = transform(view, random.fold(draw, keys)) if wanted(transform) else view
                     views.append(view)
         return views

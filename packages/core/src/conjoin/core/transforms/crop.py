@@ -3,6 +3,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class Crop(Transform):
     Raises:
         ValueError: If an argument lies outside its range.
     """
+
+    moves: ClassVar[bool] = True
 
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -66,6 +69,8 @@ class Window(Transform):
         ValueError: If ``size`` is not positive, or longer than the signal.
     """
 
+    moves: ClassVar[bool] = True
+
     size: int
 
     def __post_init__(self) -> None:
@@ -90,6 +95,8 @@ class Flip(Transform):
         p: Probability.
         axis: Which; the last one (left and right of a picture) if not given.
     """
+
+    moves: ClassVar[bool] = True
 
     p: float = 0.5
     axis: int = -1

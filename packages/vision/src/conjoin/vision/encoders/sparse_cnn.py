@@ -84,7 +84,9 @@ class SparseCNN(TimmEncoder):
         run(self.eval().model, x, Visible(cells))
         self.train(was_training)
 
-    def forward(self, x: Tensor, keep: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
+    def forward(  # type: ignore[override]  # what is hidden is left out, not replaced
+        self, x: Tensor, keep: Tensor | None = None, padding: Tensor | None = None
+    ) -> Tensor:
         """Encode.
 
         Args:

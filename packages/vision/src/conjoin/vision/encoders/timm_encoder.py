@@ -16,7 +16,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from conjoin.core.nn import gather_tokens
+from conjoin.core.nn import Hide, gather_tokens
 from conjoin.core.spec import SelfDescribing
 
 __all__ = ("TimmEncoder",)
@@ -100,22 +100,23 @@ class TimmEncoder(SelfDescribing, nn.Module):
         rows, columns = features.shape[2:] if features.shape[1] == self.embed_dim else features.shape[1:3]
         return int(rows), int(columns)
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Encode.
 
         Args:
             x: (B, C, H, W) floats.
             keep: (B, K) long: encode these tokens alone; None for all N.
+            hide: What the blocks are to see of the patch tokens; all of them if not given.
 
         Returns:
             (B, N or K, D).
 
         Raises:
-            ValueError: If ``keep`` is given and the backbone is not a plain vision transformer.
+            ValueError: If ``keep`` or ``hide`` is given and the backbone is not a plain vision transformer.
         """
         if self.by_tokens:
-            return self._tokens(x, keep, 1)[0]
-        if keep is not None:
+            return self._tokens(x, 1, keep, hide)[0]
+        if keep is not None or hide is not None:
             raise ValueError(
                 f"{type(self.model).__name__} of timm is not a plain vision transformer: its tokens see "
                 "their neighbours' pixels from the first layer on, so hidden tokens cannot be left out. Hide "
@@ -133,7 +134,7 @@ class TimmEncoder(SelfDescribing, nn.Module):
             ValueError: If there are not that many, or the backbone's stages have different resolutions.
         """
         if self.by_tokens:
-            return self._tokens(x, None, layers)
+            return self._tokens(x, layers)
         if layers != 1:
             raise ValueError(
                 f"The stages of {type(self.model).__name__} of timm have different resolutions: only "
@@ -141,7 +142,9 @@ class TimmEncoder(SelfDescribing, nn.Module):
             )
         return [self(x)]
 
-    def _tokens(self, x: Tensor, keep: Tensor | None, layers: int) -> list[Tensor]:
+    def _tokens(
+        self, x: Tensor, layers: int, keep: Tensor | None = None, hide: Hide | None = None
+    ) -> list[Tensor]:
         model = self.model
         assert isinstance(model, VisionTransformer)
         if not 1 <= layers <= len(model.blocks):
@@ -149,7 +152,10 @@ class TimmEncoder(SelfDescribing, nn.Module):
                 f"layers must be between 1 and the {len(model.blocks)} blocks of the encoder, got {layers}."
             )
         prefix = model.num_prefix_tokens
-        tokens = model._pos_embed(model.patch_embed(x))
+        tokens = model.patch_embed(x)
+        if hide is not None:  # with dynamic_img_size patches are (B, rows, columns, D)
+            tokens = hide(tokens.flatten(1, -2)).view_as(tokens)
+        tokens = model._pos_embed(tokens)
         if keep is not None:
             tokens = torch.cat((tokens[:, :prefix], gather_tokens(tokens[:, prefix:], keep)), dim=1)
         tokens = model.norm_pre(tokens)

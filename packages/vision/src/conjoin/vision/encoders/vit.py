@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
-from conjoin.core.nn import Block, Init, gather_rows, resize_positions, sincos_positions
+from conjoin.core.nn import Block, Hide, Init, gather_rows, resize_positions, sincos_positions
 from conjoin.core.nn.transformer import run_intermediate
 from conjoin.core.spec import SelfDescribing, SpecError, describe, record
 from conjoin.vision.encoders.patch_embed import PatchEmbed
@@ -142,27 +142,28 @@ class ViT(SelfDescribing, nn.Module):
         if not self.pos_embed.is_meta:
             self.pos_embed.copy_(sincos_positions(self.grid, self.embed_dim))
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Encode.
 
         Args:
             x: (B, C, H, W) floats.
             keep: (B, K) long: encode these patches alone, as if there were no others; None for all N.
+            hide: What the blocks are to see of the patch tokens; all of them if not given.
 
         Returns:
             (B, N or K, D).
         """
-        tokens = self.embed(x, keep)
+        tokens = self.embed(x, keep, hide)
         for block in self.blocks:
             tokens = block(tokens)
         normed: Tensor = self.norm(tokens)
         return normed
 
-    def embed(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, keep: Tensor | None = None, hide: Hide | None = None) -> Tensor:
         """Patch tokens with their positions, before the first block: (B, N or K, D)."""
         positions = self.pos_embed if keep is None else gather_rows(self.pos_embed[0], keep)
-        tokens: Tensor = self.patch_embed(x, keep) + positions
-        return tokens
+        tokens: Tensor = self.patch_embed(x, keep)
+        return (tokens if hide is None else hide(tokens)) + positions
 
     def intermediate(self, x: Tensor, layers: int = 1) -> list[Tensor]:
         """Normed outputs of the last ``layers`` blocks, first to last: (B, N, D) each."""
