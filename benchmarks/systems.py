@@ -36,19 +36,20 @@ FULL: dict[str, tuple[str, tuple[int, ...], int]] = {
     "PointJEPA": ("pointjepa-shapenet55", (1024, 3), 16),
     "ECGJEPA": ("ecgjepa-vits-ptbxl", (12, 5000), 16),
     "AJEPA": ("ajepa-vits-as2m", (1, 1024, 128), 4),
-    "TJEPA": ("tjepa-jannis", (54,), 512),
+    "TJEPA": ("tjepa-jannis", (54,), 64),
 }
 
 
 def small_recipe(system: str) -> str:
-    """The name of the small recipe of a system."""
+    """The name of the small recipe of a system; of several the one with the shortest name."""
     from conjoin.core.cli.recipes import catalogue
 
-    return next(
+    names = (
         name
         for name, recipe in catalogue().items()
         if recipe.size == "small" and recipe.config["model"]["class_path"].endswith(f".{system}")
     )
+    return min(names, key=len)
 
 
 def peak_mib() -> float:

@@ -18,12 +18,12 @@ sys.path.insert(0, str(DRIVER.parents[1] / "integration"))
 pytestmark = [pytest.mark.slow, pytest.mark.ddp]
 
 
-def fit(folder, name):
+def fit(folder, name, system="jepa"):
     folder = folder / name
     folder.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, str(DRIVER), str(folder), name],
+        [sys.executable, str(DRIVER), str(folder), name, system],
         env=environment,
         capture_output=True,
         text=True,
@@ -67,3 +67,20 @@ def test_two_processes_follow_one(tmp_path, one, name):
 
     model = tiny.TinyJEPA.load_from_checkpoint(folder / "last.ckpt", weights_only=name != "fsdp-sharded")
     assert torch.equal(model.teacher.project.weight, ours["state_dict"]["teacher.project.weight"])
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+@pytest.mark.parametrize("system", ["swav", "clip"])
+def test_objectives_with_parameters_follow_one_process(tmp_path, system, name):
+    """Prototypes stay on the sphere and the temperature in its range where ranks hold parts of them, too."""
+    reference_folder, expected = fit(tmp_path, "one", system)
+    folder, found = fit(tmp_path, name, system)
+    assert found["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+    ours, theirs = (load(where / "last.ckpt")["state_dict"] for where in (folder, reference_folder))
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-6)
+    if system == "clip":
+        assert ours["objective.log_scale"].exp().item() == pytest.approx(14.3)  # it has come to its limit
+    else:
+        torch.testing.assert_close(ours["objective.prototypes"].norm(dim=1), torch.ones(12))

@@ -5,12 +5,14 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from conjoin.core import JEPA
+from conjoin.core import JEPA, Contrastive
 from conjoin.core.callbacks import OnlineKNN, OnlineProbe, RepresentationMonitor
 from conjoin.core.data import DataModule
 from conjoin.core.masking import MultiBlockMask
+from conjoin.core.methods import Head
 from conjoin.core.nn import Predictor, Transformer, gather_tokens, sincos_positions
 from conjoin.core.optim import Optim
+from conjoin.core.transforms import Noise, ViewGroup, Views
 
 
 class TinyEncoder(nn.Module):
@@ -58,6 +60,16 @@ class TinyJEPA(JEPA):
             optim=Optim(lr=lr, warmup_steps=3),
             seed=seed,
         )
+
+
+def contrastive(make_objective):
+    """The same encoder under an objective with parameters of its own."""
+    torch.manual_seed(0)
+    optim = Optim(name="sgd", lr=0.01, warmup_steps=3, weight_decay=0.0, final_weight_decay=None)
+    views = Views([ViewGroup(2, [Noise(0.3)])])
+    return Contrastive(
+        TinyEncoder(), make_objective(), Head(16, 8, norm="none"), views=views, optim=optim, seed=0
+    )
 
 
 class Losses(pl.Callback):

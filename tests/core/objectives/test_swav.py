@@ -16,7 +16,7 @@ def sample(views=3, rows=8, dim=4, seed=0):
 def build(**options):
     torch.manual_seed(0)
     objective = SwAV(4, 5, **options).double()
-    objective.normalize_prototypes()  # they were of unit length in float32
+    objective.constrain()  # they were of unit length in float32
     return objective
 
 

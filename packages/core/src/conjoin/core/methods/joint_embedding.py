@@ -240,6 +240,8 @@ class JointEmbedding(Checkpointed):
         self._schedules = self.optim.schedules(*self.horizon())
         for objective in self.stateful_objectives():
             objective.defer()
+            if not self.trainer.global_step:  # later they are, and doing it twice would move last digits
+                objective.constrain()
 
     def stateful_objectives(self) -> list[StatefulObjective]:
         """Objectives whose centres, queues or counters move with the optimiser's steps."""

@@ -23,6 +23,7 @@ from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.similarity import row_and_column_logsumexp, row_logsumexp
+from conjoin.core.objectives.state import StatefulObjective
 from conjoin.core.objectives.views import Views, as_views, unit, view_pairs
 from conjoin.core.spec import SelfDescribing
 
@@ -97,11 +98,12 @@ class InfoNCE(SelfDescribing, nn.Module):
         return f"temperature={self.temperature}, symmetric={self.symmetric}"
 
 
-class CLIP(SelfDescribing, nn.Module):
+class CLIP(StatefulObjective):
     """Symmetric :func:`info_nce` whose temperature is learnt.
 
     The parameter ``log_scale`` is the logarithm of the inverse temperature. As in the release it is kept
-    below ``max_scale``, here before each forward pass in training mode.
+    below ``max_scale``: before each forward pass in training mode, or after each step of the optimiser, see
+    :class:`StatefulObjective`.
 
     Example:
         >>> objective = CLIP()
@@ -114,17 +116,23 @@ class CLIP(SelfDescribing, nn.Module):
         self.max_scale = max_scale
         if not max_scale >= 1 / check_temperature(temperature):
             raise ValueError(f"max_scale must be at least 1 / temperature, not {max_scale}.")
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        # Not a scalar, which FSDP2 could not shard.
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Cut the scale at its greatest value."""
+        self.log_scale.clamp_(max=math.log(self.max_scale))
 
     def forward(self, *views: Views) -> ObjectiveOutput:
         """Score views (N, D), one by one or as a stack (V, N, D); ``terms`` has the temperature."""
         found = as_views(*views)
-        if self.training:
-            with torch.no_grad():
-                self.log_scale.clamp_(max=math.log(self.max_scale))
+        if self.training and not self.deferred:
+            self.constrain()
         with torch.autocast(found[0].device.type, enabled=False):
-            scale = self.log_scale.to(found[0].dtype).exp()
+            scale = self.log_scale[0].to(found[0].dtype).exp()
             loss = info_nce(found, scale)
+        self.observe()
         return ObjectiveOutput(loss, {"temperature": scale.detach().reciprocal()})
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 __all__ = ("ObjectiveOutput",)
@@ -20,3 +21,8 @@ class ObjectiveOutput:
 
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+# A pytree, so that whoever looks for the tensors of a module's output finds them: FSDP2 gathers an
+# objective's own parameters (SwAV's prototypes) again before the backward pass only if it does.
+torch.export.register_dataclass(ObjectiveOutput)

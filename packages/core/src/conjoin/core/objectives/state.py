@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objectives that remember: when their centres, queues, moments and counters move.
 
+Some have parameters that must stay where they belong (prototypes on the sphere, a temperature in its range):
+:meth:`StatefulObjective.constrain` brings them back at the same moments.
+
 State lives in buffers and moves once per *optimiser* step. An objective cannot see the optimiser, so:
 
 * by default every forward pass in training mode is a step, which is right for a loop without accumulation;
@@ -46,6 +49,16 @@ class StatefulObjective(SelfDescribing, nn.Module):
             self.commit(*self._pending)
             self._pending = None
         self.steps.add_(1)
+        if self.deferred:
+            self.constrain()
+
+    def constrain(self) -> None:
+        """Bring the parameters back to where they must lie; nothing unless a subclass says otherwise.
+
+        Without :meth:`defer` a subclass does so at the start of a forward pass in training mode. With it this
+        happens after the optimiser's step, outside any forward pass, where sharded parameters (FSDP2) are the
+        ones that last.
+        """
 
     def observe(self, *seen: Tensor) -> None:
         """End of a forward pass: what the state is to be moved by. Does nothing in evaluation mode."""

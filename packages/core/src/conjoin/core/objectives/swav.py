@@ -84,18 +84,18 @@ class SwAV(StatefulObjective):
     def reset_parameters(self) -> None:
         """Prototypes uniform on the sphere."""
         nn.init.normal_(self.prototypes)
-        self.normalize_prototypes()
+        self.constrain()
 
     @torch.no_grad()
-    def normalize_prototypes(self) -> None:
+    def constrain(self) -> None:
         """Bring the prototypes to unit length."""
         self.prototypes.copy_(unit(self.prototypes))
 
     def forward(self, *views: Views) -> ObjectiveOutput:
         """Score views (N, D), one by one or as a stack (V, N, D), code views first."""
         found = as_views(*views, at_least=max(2, self.code_views))
-        if self.training:
-            self.normalize_prototypes()
+        if self.training and not self.deferred:
+            self.constrain()
         with torch.autocast(found[0].device.type, enabled=False):
             features = [unit(view) for view in found]
             prototypes = self.prototypes.to(found[0].dtype)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from conjoin.core.optim.lars import LARS
@@ -114,6 +115,8 @@ class Optim:
                 torch.is_floating_point(p) and p.device.type in ("cpu", "cuda") for p in parameters
             )
         if self.name == "sgd":
+            if self.fused is None:  # torch's fused SGD knows no sharded parameters, its AdamW does
+                fused = fused and not any(isinstance(p, DTensor) for p in parameters)
             return SGD(
                 groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay,
                 nesterov=self.nesterov, fused=fused,
