@@ -21,6 +21,7 @@ OBJECTIVES = {
 PAPERS = {
     "barlowtwins-r50-in1k": (151_027_712, 0.2),
     "vicreg-r50-in1k": (151_044_096, 0.2),
+    "vicregl-r50-in1k": (151_044_096, 0.3),
     "intl-r50-in1k": (151_035_904, 0.3),
     "tico-r50-in1k": (9_449_728, 0.2),
     "byol-r50-in1k": (9_449_472, 0.2),

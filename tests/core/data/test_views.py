@@ -111,3 +111,25 @@ def test_everything_else_is_the_wrapped_modules():
     assert data.dataset("train") is data.data.dataset("train")
     with pytest.raises(AttributeError, match="nothing"):
         _ = data.nothing
+
+
+class Framed(Stretches):
+    """The same stretches, and where they start."""
+
+    def framed(self, x):
+        views = self(x)
+        return views, [torch.tensor([[(view[0, 0] % 40).item(), 1.0]]) for view in views]
+
+
+def test_batches_say_where_views_were_cut_if_the_policy_does():
+    data = MultiView(Signals(seed=0), Framed())
+    batches = [
+        *prepared(data, data.train_dataloader(), True),
+        *prepared(data, data.val_dataloader(), False),
+    ]
+    for batch in batches:
+        assert [tuple(frames.shape) for frames in batch["frames"]] == 3 * [(4, 1, 2)]
+        for view, frames in zip(batch["views"], batch["frames"], strict=True):
+            torch.testing.assert_close(view[:, 0, 0] * 10 % 40, frames[:, 0, 0])
+    plain = module()
+    assert "frames" not in prepared(plain, plain.train_dataloader(), True)[0]

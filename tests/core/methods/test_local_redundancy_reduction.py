@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from conjoin.core.methods import Head, LocalRedundancyReduction, RedundancyReduction
-from conjoin.core.methods.local_redundancy_reduction import token_grid, token_places
+from conjoin.core.methods.local_redundancy_reduction import framed_places, token_grid, token_places
 from conjoin.core.objectives import VICReg, VICRegL
 from conjoin.core.transforms import Crop, Flip, Noise, ViewGroup, Views
 
@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_embeddings_maps_and_places():
             each.unflatten(2, (side, 4)).unflatten(4, (side, 4)).mean((3, 5)).flatten(2).mT
             for each, side in zip(cells, sides, strict=True)
         ]
-        own = model._places(tokens, data)
+        own = model._places(views, tokens, data)
         for found, place in zip(own, places, strict=True):
             torch.testing.assert_close(found, place)
         both = [torch.cat(tokens[:2]), torch.cat(tokens[2:])] if together else tokens
@@ -100,11 +100,32 @@ def test_views_that_look_at_one_place_match_it_with_itself():
     model = system(Cells(), VICRegL(alpha=0.0, matches=(16, 16)), [ViewGroup(2, [Noise(0.0)])])
     data = batch(1, 16, 16)
     tokens = [model.encoder(view) for view in model.make_views(data)]
-    first, second = model._places(tokens, data)
+    first, second = model._places(model.make_views(data), tokens, data)
     torch.testing.assert_close(first, second)
     out = model.eval().step(data)
     assert out.terms["local_invariance"] == 0
     assert out.terms["global_invariance"] == 0
+
+
+def test_frames_give_the_places_of_tokens():
+    # The second picture is cut from (10, 4) with steps of 2 and 0.5, its columns turned around.
+    frames = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[10.0, 2.0], [11.5, -0.5]]])
+    rows, columns = (torch.arange(8.0), torch.arange(16.0))
+    cells = torch.stack(
+        [
+            torch.stack(torch.meshgrid(rows, columns, indexing="ij")),
+            torch.stack(torch.meshgrid(10 + 2 * rows, 11.5 - 0.5 * columns, indexing="ij")),
+        ]
+    )
+    torch.testing.assert_close(framed_places(frames, (8, 16), (2, 4)), token_places(cells, (2, 4)))
+
+
+def test_views_from_the_workers_match_by_their_frames():
+    model = system(Cells(), VICRegL(matches=(16, 16)), [ViewGroup(2, [Noise(0.0)])])
+    data = batch(1, 16, 16)
+    frames = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).expand(5, 2, 2)
+    given = {**data, "views": [data["x"], data["x"]], "frames": [frames, frames]}
+    torch.testing.assert_close(model.step(given).loss, model.step(data).loss)
 
 
 def test_signals():

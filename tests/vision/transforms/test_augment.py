@@ -91,3 +91,23 @@ def test_workers_can_have_it():
 def test_refusals(options, words):
     with pytest.raises(ValueError, match=words):
         Augment(**{"size": 8} | options)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("size", [10, 40])
+def test_a_frame_says_where_each_cell_lies(size, flip):
+    """Pictures whose red is the row and whose green is the column."""
+    rows, columns = torch.meshgrid(torch.arange(60), torch.arange(90), indexing="ij")
+    x = torch.stack((rows, columns, torch.zeros_like(rows))).to(torch.uint8)
+    augment = Augment(size, (0.1, 0.5), flip=flip, jitter=(0, 0, 0, 0), gray=0, blur=0, bicubic=False)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        view, frame = augment.framed(x)
+        torch.manual_seed(seed)
+        assert torch.equal(augment(x), view)
+        cells = torch.arange(size)
+        assert (frame[1, 1] < 0) == (flip == 1)
+        found = view.float()[:2, 2:-2, 2:-2]  # at the rim resampling mixes what lies further in
+        expected = torch.meshgrid(*(start + step * cells for start, step in frame), indexing="ij")
+        for axis in range(2):
+            assert (found[axis] - expected[axis][2:-2, 2:-2]).abs().max() < 1.1  # values are whole numbers

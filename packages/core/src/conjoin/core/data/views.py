@@ -32,6 +32,15 @@ class SampleViews(ABC):
     def __call__(self, x: Any) -> list[Tensor]:
         """The views of a raw sample, global ones first; equal sizes for all samples."""
 
+    def framed(self, x: Any) -> tuple[list[Tensor], list[Tensor] | None]:
+        """The views, and where each was cut; a policy that cannot say gives None.
+
+        A frame is (d, 2), float32, for a view with d axes after its channels: along each axis the place of
+        the view's first cell in the raw sample, in cells, and the step to the next one, negative if the axis
+        was turned around.
+        """
+        return self(x), None
+
 
 class _Both:
     """A sample's views, with the view that stands for the sample."""
@@ -40,15 +49,18 @@ class _Both:
         self.views, self.single, self.train = views, single, train
 
     def __call__(self, x: Any) -> dict[str, Any]:
-        views = self.views(x)
+        views, frames = self.views.framed(x)
+        found = {"views": views} if frames is None else {"views": views, "frames": frames}
         if self.train:
-            return {"views": views}
+            return found
         single = x if self.single is None else self.single(x)
-        return {"views": views, "x": single.x if isinstance(single, Looks) else single}
+        return {**found, "x": single.x if isinstance(single, Looks) else single}
 
 
 class MultiView(Wrapped):
     """A data module whose training and validation batches carry ``views``, a list of V batches (B, ...).
+
+    If the policy knows them, ``frames`` is the list of the V batches (B, d, 2) that say where they were cut.
 
     In training ``x`` is the first view; in validation it is the sample as evaluation sees it, and the views
     are those of epoch 0. Everything else (splits, classes, evaluation) is the wrapped module's, and so are
@@ -71,9 +83,10 @@ class MultiView(Wrapped):
         if not isinstance(found, dict):
             return self.data.batch_transform(batch, train)
         views = [self.view_transform(batch | {"x": view}, train) for view in found["views"]]
+        made = {name: value for name, value in found.items() if name == "frames"} | {"views": views}
         if train:
-            return batch | {"x": views[0], "views": views}
-        return self.data.batch_transform(batch | {"x": found["x"]}, train) | {"views": views}
+            return batch | {"x": views[0], **made}
+        return self.data.batch_transform(batch | {"x": found["x"]}, train) | made
 
     def view_transform(self, batch: dict[str, Any], train: bool) -> Tensor:
         """One view, ``batch["x"]``, on its device: what the wrapped module does with a batch."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,7 +22,7 @@ from conjoin.core.objectives import VICRegL
 from conjoin.core.optim import Optim
 from conjoin.core.transforms import Views
 
-__all__ = ("LocalRedundancyReduction", "token_grid", "token_places")
+__all__ = ("LocalRedundancyReduction", "framed_places", "token_grid", "token_places")
 
 _POOL: dict[int, Any] = {
     1: functional.adaptive_avg_pool1d,
@@ -67,10 +68,30 @@ def token_places(cells: Tensor, grid: Sequence[int]) -> Tensor:
     return pooled.flatten(2).mT
 
 
+def framed_places(frames: Tensor, size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """Where the tokens of a view lie that was cut by frames.
+
+    Args:
+        frames: (B, d, 2), first cell and step along each axis: :meth:`conjoin.core.data.SampleViews.framed`.
+        size: Cells of the view along its d axes.
+        grid: d tokens along each axis.
+
+    Returns:
+        (B, N, d), tokens in raster order.
+    """
+    lines = []
+    for axis, (length, count) in enumerate(zip(size, grid, strict=True)):
+        middles = (torch.arange(count, device=frames.device) + 0.5) * (length / count) - 0.5
+        lines.append(frames[:, axis, :1] + middles * frames[:, axis, 1:])
+    mesh = torch.meshgrid(*(torch.arange(count, device=frames.device) for count in grid), indexing="ij")
+    return torch.stack([line[:, index.flatten()] for line, index in zip(lines, mesh, strict=True)], dim=-1)
+
+
 class LocalRedundancyReduction(RedundancyReduction):
     """VICRegL with any encoder whose tokens form a grid: a CNN, a vision transformer, ``SignalViT``.
 
-    Views are made on the device, by ``views``. All parameters share one learning rate; the release gives the
+    Views are made on the device, by ``views``, or by workers with a policy that says where they were cut, as
+    those of ``MultiViewImages`` do. All parameters share one learning rate; the release gives the
     local projector a tenth of it.
 
     Args:
@@ -117,23 +138,27 @@ class LocalRedundancyReduction(RedundancyReduction):
         Raises:
             ValueError: If the views were cut elsewhere, so that their places are not known.
         """
-        if "views" in batch:
+        if "views" in batch and "frames" not in batch:
             raise ValueError(
                 f"{type(self).__name__} must know where views were cut, and the data module has made them "
-                "already: give it the plain data module and choose the transforms with model.views."
+                "without saying so: choose a policy with `framed`, or the plain data module and model.views."
             )
         tokens = self.encoded(self.encoder, views)
         features = [self.pool_tokens(each) for each in tokens]
         z = self.projected(self.projector, features)
         rows = self.projected(self.local_projector, [each.flatten(0, 1) for each in tokens])
         maps = [row.view(*each.shape[:2], -1) for row, each in zip(rows, tokens, strict=True)]
-        out = self.objective(z, maps, self._places(tokens, batch))
+        out = self.objective(z, maps, self._places(views, tokens, batch))
         return StepOutput(out.loss, out.terms, features[0].detach(), {"projection": z[0].detach()})
 
-    def _places(self, tokens: Sequence[Tensor], batch: dict[str, Any]) -> list[Tensor]:
+    def _places(
+        self, views: Sequence[Tensor], tokens: Sequence[Tensor], batch: dict[str, Any]
+    ) -> list[Tensor]:
         own = getattr(self.encoder, "grid", None)
+        sizes = [view.shape[2:] for view in views]
+        grids = [token_grid(size, each.shape[1], own) for size, each in zip(sizes, tokens, strict=True)]
+        if "frames" in batch:
+            found = zip(batch["frames"], sizes, grids, strict=True)
+            return [framed_places(frames, size, grid) for frames, size, grid in found]
         cells = self.views.places(batch["x"], self.sample_keys(batch, "views"))
-        return [
-            token_places(place, token_grid(place.shape[2:], each.shape[1], own))
-            for place, each in zip(cells, tokens, strict=True)
-        ]
+        return [token_places(place, grid) for place, grid in zip(cells, grids, strict=True)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
@@ -70,16 +71,17 @@ class Augment:
             raise ValueError(f"sigma must be two ascending positive numbers, not {tuple(self.sigma)}.")
 
     @cached_property
-    def steps(self) -> nn.Sequential:
-        """The chain for RGB pictures."""
+    def crop(self) -> v2.RandomResizedCrop:
+        """The first step."""
         how = InterpolationMode.BICUBIC if self.bicubic else InterpolationMode.BILINEAR
-        steps: list[nn.Module] = [
-            v2.RandomResizedCrop(
-                self.size, scale=self.scale, ratio=self.ratio, interpolation=how, antialias=True
-            )
-        ]
-        if self.flip:
-            steps.append(v2.RandomHorizontalFlip(self.flip))
+        return v2.RandomResizedCrop(
+            self.size, scale=self.scale, ratio=self.ratio, interpolation=how, antialias=True
+        )
+
+    @cached_property
+    def colours(self) -> nn.Sequential:
+        """What follows crop and flip, for RGB pictures."""
+        steps: list[nn.Module] = []
         if self.jitter_p and any(self.jitter):
             steps.append(v2.RandomApply([v2.ColorJitter(*self.jitter)], p=self.jitter_p))
         if self.gray:
@@ -94,6 +96,20 @@ class Augment:
 
     def __call__(self, x: Tensor) -> Tensor:
         """A picture (C, H, W), uint8 and of three channels or one, to (C, size, size)."""
-        if x.shape[-3] == 1:  # colour operations want three channels
-            return cast(Tensor, self.steps(x.expand(3, -1, -1)))[:1]
-        return cast(Tensor, self.steps(x))
+        return self.framed(x)[0]
+
+    def framed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The view, and where it was cut: see :meth:`conjoin.core.data.SampleViews.framed`."""
+        box = self.crop.make_params([x])
+        view = cast(Tensor, self.crop.transform(x, box))
+        sides = [(box["top"], box["height"]), (box["left"], box["width"])]
+        step = torch.tensor([length / self.size for _, length in sides])
+        start = torch.tensor([float(first) for first, _ in sides]) + step / 2 - 0.5
+        if self.flip and torch.rand(1) < self.flip:
+            view = view.flip(-1)
+            start[1] += (self.size - 1) * step[1]
+            step[1] = -step[1]
+        # Colour operations want three channels.
+        single = view.shape[-3] == 1
+        changed = cast(Tensor, self.colours(view.expand(3, -1, -1) if single else view))
+        return changed[:1] if single else changed, torch.stack((start, step), dim=1)

@@ -52,7 +52,12 @@ class ImageViews(SampleViews):
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """A picture (C, H, W), uint8, to its views (C, s, s)."""
-        return [view(x) for view in self._views]
+        return self.framed(x)[0]
+
+    def framed(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The same, and where each view was cut."""
+        views, frames = zip(*(view.framed(x) for view in self._views), strict=True)
+        return list(views), list(frames)
 
 
 def _check_counts(**counts: int) -> None:
