@@ -6,11 +6,27 @@ import torch
 from torch import nn
 
 from conjoin.core import spec
-from conjoin.core.methods import Contrastive, Head, RedundancyReduction, SelfDistillation
+from conjoin.core.methods import (
+    Contrastive,
+    Head,
+    MaskedSelfDistillation,
+    RedundancyReduction,
+    SelfDistillation,
+)
 from conjoin.core.methods.multi_view import takes
-from conjoin.core.objectives import BYOL, NTXent, SupCon
+from conjoin.core.objectives import BYOL, DINO, IBOT, NTXent, SupCon, SwAV, TiCo
 from conjoin.core.spec import SelfDescribing
 from conjoin.core.transforms import Crop, ViewGroup, Views
+
+
+class Patches(nn.Module):
+    """An encoder that can hide patches, for constructors."""
+
+    embed_dim = 5
+    grid = (4, 4)
+
+    def forward(self, x, keep=None, hide=None):
+        return x
 
 
 class Pixels(SelfDescribing, nn.Module):
@@ -110,3 +126,18 @@ def test_what_an_objective_takes():
     assert takes(BYOL(), "targets")
     assert takes(SupCon(), "labels")
     assert not takes(NTXent(), "targets")
+
+
+@pytest.mark.parametrize(
+    "objective", [DINO(64), IBOT(64), TiCo(64), SwAV(64, 32)], ids=lambda o: type(o).__name__
+)
+def test_projectors_fit_objectives_that_were_made_for_a_width(objective):
+    """By themselves, and one that does not fit is refused before training."""
+    bases = {"DINO": SelfDistillation, "TiCo": SelfDistillation, "SwAV": Contrastive}
+    base = bases.get(type(objective).__name__, MaskedSelfDistillation)
+    model = base(Patches(), objective, seed=0)
+    assert model.projector(torch.randn(3, 5)).shape == (3, 64)
+    with pytest.raises(
+        ValueError, match=r"ends in 48 values and \w+ was made for 64: .* or the other dim=48"
+    ):
+        base(Patches(), objective, Head(out=48), seed=0)

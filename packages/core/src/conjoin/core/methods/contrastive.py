@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from conjoin.core.methods.head import Head
 from conjoin.core.methods.joint_embedding import StepOutput
-from conjoin.core.methods.multi_view import MultiViewBase, takes
+from conjoin.core.methods.multi_view import MultiViewBase, takes, width_for
 from conjoin.core.objectives import NTXent
 from conjoin.core.optim import Optim
 from conjoin.core.transforms import Views
@@ -43,7 +43,8 @@ class Contrastive(MultiViewBase):
     Args:
         encoder: Any encoder, ``encoder(x) -> (B, N, D)`` with ``embed_dim``.
         objective: Called with the stack (V, B, K) of the projections; ``NTXent()`` if not given.
-        projector: SimCLR's if not given: two layers of the encoder's width to 128, batch norms after both.
+        projector: SimCLR's if not given: two layers of the encoder's width to 128, or to what the objective
+            was made for, batch norms after both.
         views: See :class:`conjoin.core.methods.multi_view.MultiViewBase`.
         together: See there.
         optim: Optimiser and schedules.
@@ -69,7 +70,7 @@ class Contrastive(MultiViewBase):
         super().__init__(
             encoder,
             objective,
-            projector or Head(out=128, last_norm="scale"),
+            projector or Head(out=width_for(objective, 128), last_norm="scale"),
             views=views,
             together=together,
             optim=optim,

@@ -23,10 +23,15 @@ from conjoin.core.methods.joint_embedding import JointEmbedding, StepOutput
 from conjoin.core.optim import Optim
 from conjoin.core.transforms import Crop, Noise, Scale, ViewGroup, Views
 
-__all__ = ("PLAIN_VIEWS", "MultiViewBase", "takes")
+__all__ = ("PLAIN_VIEWS", "MultiViewBase", "takes", "width_for")
 
 PLAIN_VIEWS = Views([ViewGroup(2, [Crop((0.3, 1.0)), Scale((0.8, 1.25)), Noise(0.1)])])
 """Two views that make sense for signals, pictures and volumes; no system should stay with them."""
+
+
+def width_for(objective: nn.Module, default: int) -> int:
+    """How many values an objective compares: its own ``dim``, if it has one."""
+    return int(getattr(objective, "dim", default))
 
 
 def takes(objective: nn.Module, name: str) -> bool:
@@ -47,6 +52,9 @@ class MultiViewBase(JointEmbedding):
             SwAV, DINO, LeJEPA); False encodes them one by one (Barlow Twins, VICReg, BYOL, SimSiam, MoCo v3).
         optim: Optimiser and schedules.
         seed: Of the heads' initial weights and all draws; the run's if not given.
+
+    Raises:
+        ValueError: If the projector ends in another number of values than the objective was made for.
     """
 
     def __init__(
@@ -62,6 +70,14 @@ class MultiViewBase(JointEmbedding):
     ) -> None:
         super().__init__(encoder, optim=optim, seed=seed)
         self.objective = objective
+        if isinstance(projector, Head):
+            width, name = projector.width(self.embed_dim), type(objective).__name__
+            wanted = width_for(objective, width)
+            if width != wanted:
+                raise ValueError(
+                    f"The projector ends in {width} values and {name} was made for {wanted}: give one "
+                    f"out={wanted} (or prototypes={wanted}), or the other dim={width}."
+                )
         self.projector = self.build_head(projector, self.embed_dim, "projector")
         self.views = views or PLAIN_VIEWS
         self.together = together

@@ -22,12 +22,27 @@ from conjoin.core.callbacks.ema import EMATeacher
 from conjoin.core.methods.batch_norm import BatchNorm
 from conjoin.core.methods.head import Head, Prototypes
 from conjoin.core.methods.joint_embedding import StepOutput
-from conjoin.core.methods.multi_view import MultiViewBase, takes
-from conjoin.core.objectives import BYOL, INTL, MoCoV3, SimSiam
+from conjoin.core.methods.multi_view import MultiViewBase, takes, width_for
+from conjoin.core.objectives import BYOL, DINO, INTL, MoCoV3, SimSiam
 from conjoin.core.optim import CosineMomentum, Optim
 from conjoin.core.transforms import Views
 
 __all__ = ("SelfDistillation",)
+
+
+def _default_projector(objective: nn.Module, wide: int) -> Head:
+    if isinstance(objective, DINO):
+        return Head(
+            2048,
+            256,
+            3,
+            norm="none",
+            activation="gelu",
+            hidden_bias=True,
+            bias=True,
+            prototypes=objective.dim,
+        )
+    return Head(wide, width_for(objective, 256), hidden_bias=True)
 
 
 class SelfDistillation(MultiViewBase):
@@ -44,7 +59,8 @@ class SelfDistillation(MultiViewBase):
         objective: Called with stacks (V, B, K) of the student and (T, B, K) of the teacher; ``BYOL()`` if
             not given.
         projector: Two layers of twice the encoder's width to 256 if not given (4096 for a ResNet-50, as in
-            BYOL).
+            BYOL), or to what the objective was made for; for ``DINO`` and ``IBOT`` the papers' three layers
+            of 2048 to 256 without norms, and prototypes.
         predictor: Of the student. If not given: the same shape for ``BYOL``, ``SimSiam`` and ``MoCoV3``,
             which collapse without one, and none for others. ``Head(layers=0)`` is none.
         views: See :class:`conjoin.core.methods.multi_view.MultiViewBase`.
@@ -100,7 +116,7 @@ class SelfDistillation(MultiViewBase):
         if frozen not in ("teacher", "student"):
             raise ValueError(f'frozen must be "teacher" or "student", not {frozen!r}.')
         wide = 2 * int(encoder.embed_dim)  # type: ignore[arg-type]  # an attribute of every encoder
-        projector = projector or Head(wide, 256, hidden_bias=True)
+        projector = projector or _default_projector(objective, wide)
         super().__init__(
             encoder, objective, projector, views=views, together=together, optim=optim, seed=seed
         )

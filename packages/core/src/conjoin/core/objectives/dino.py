@@ -99,6 +99,7 @@ class DINO(StatefulObjective):
             )
         if centering not in get_args(Centering):
             raise ValueError(f"centering must be one of {get_args(Centering)}, not {centering!r}.")
+        self.dim = dim
         self.student_temperature = check_temperature(student_temperature)
         self.teacher_temperature = check_temperature(teacher_temperature)
         self.final_teacher_temperature = (

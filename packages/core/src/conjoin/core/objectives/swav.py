@@ -70,6 +70,7 @@ class SwAV(StatefulObjective):
                 f"and queue_start at least 0, not {dim}, {prototypes}, {code_views}, {iterations}, "
                 f"{freeze_steps}, {queue_length}, {queue_start}."
             )
+        self.dim = dim
         self.temperature = check_temperature(temperature)
         self.epsilon = check_temperature(epsilon)
         self.code_views = code_views

@@ -86,6 +86,7 @@ class TiCo(StatefulObjective):
         super().__init__()
         if rho < 0 or not 0 <= beta < 1:
             raise ValueError(f"rho must not be negative and beta must be in [0, 1), not {rho}, {beta}.")
+        self.dim = dim
         self.rho = rho
         self.beta = beta
         self.moment_gradient = moment_gradient
@@ -119,6 +120,6 @@ class TiCo(StatefulObjective):
     def extra_repr(self) -> str:
         """The settings, for printing."""
         return (
-            f"dim={self.memory.shape[0]}, rho={self.rho}, beta={self.beta}, "
+            f"dim={self.dim}, rho={self.rho}, beta={self.beta}, "
             f"moment_gradient={self.moment_gradient}, constant={self.constant}"
         )
