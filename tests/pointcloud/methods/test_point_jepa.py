@@ -65,6 +65,7 @@ def test_loss_is_smooth_l1_with_beta_two_to_normalised_targets(distance, loss):
     assert rows.mean(-1).abs().max() < 1e-9
     torch.testing.assert_close(rows.var(-1, unbiased=False), torch.ones(2, 4, 5).double(), atol=1e-4, rtol=0)
     assert system().objective(rows + distance, hidden).loss.item() == pytest.approx(loss)
+    assert system(normalize="whiten").objective.normalization == "whiten"
 
 
 def test_step_equals_the_plain_computation():

@@ -42,7 +42,7 @@ from conjoin.core.masking import IntervalMask, Masks, MaskSampler
 from conjoin.core.methods import JEPA
 from conjoin.core.methods.joint_embedding import StepOutput
 from conjoin.core.nn import Init, gather_tokens
-from conjoin.core.objectives import LatentRegression
+from conjoin.core.objectives.latent_regression import LatentRegression, Normalization
 from conjoin.core.optim import Optim
 from conjoin.pointcloud.draw import draw_masked_cloud
 from conjoin.pointcloud.encoders import PointBlocks, PointPredictor, PointTransformer
@@ -82,6 +82,8 @@ class PointJEPA(JEPA):
         attention_dropout: Rate on attention weights in both.
         drop_path: Rate of the encoder's last block, rising from 0, and of each block of the predictor.
         masks: What is visible and what is to be predicted; None for ``IntervalMask()``, the paper's.
+        normalize: Normalisation of the targets: ``"layer"`` as released, ``"whiten"`` against loss of rank in
+            short runs, or see :mod:`conjoin.core.objectives.latent_regression`.
         ema: Teacher momentum at the first and after the last optimiser step, linear in between.
         init: Scheme of the initial weights.
         optim: Optimiser and schedules; None for the paper's, without warm-up.
@@ -113,6 +115,7 @@ class PointJEPA(JEPA):
         attention_dropout: float = 0.05,
         drop_path: float = 0.25,
         masks: MaskSampler | None = None,
+        normalize: Normalization = "layer",
         ema: tuple[float, float] = (0.9995, 0.99999),
         init: Init = "official",
         optim: Optim | None = None,
@@ -144,7 +147,7 @@ class PointJEPA(JEPA):
             encoder,
             predictor,
             masks or IntervalMask(),
-            objective=LatentRegression("smooth_l1", "layer", beta=2.0),
+            objective=LatentRegression("smooth_l1", normalize, beta=2.0),
             ema=ema,
             optim=optim
             or Optim(lr=1e-3, start_lr=1e-5, final_lr=1e-6, weight_decay=0.05, final_weight_decay=None),
