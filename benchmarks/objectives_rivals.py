@@ -96,13 +96,15 @@ class Patched(nn.Module):
         self.cls, self.patch = ll.DINOLoss(dim), IBOTPatchLoss(dim)
 
     def forward(
-        self, students: Tensor, targets: Tensor, own: Tensor, teacher: Tensor, masks: Tensor
+        self, students: Any, targets: Any, own: Sequence[Tensor], teacher: Sequence[Tensor], masks: Tensor
     ) -> ObjectiveOutput:
         """The loss in float32."""
-        loss = self.cls(list(targets), list(students))
         flat = masks.flatten(0, 1)
-        # lightly wants maps of rows and columns; a row of patches will do.
-        loss = loss + self.patch(teacher.flatten(0, 1)[flat], own.flatten(0, 1)[flat], flat.unsqueeze(1))
+        with torch.autocast(masks.device.type, enabled=False):
+            loss = self.cls([view.float() for view in targets], [view.float() for view in students])
+            seen, wanted = (torch.cat(list(views))[flat].float() for views in (own, teacher))
+            # lightly wants maps of rows and columns; a row of patches will do.
+            loss = loss + self.patch(wanted, seen, flat.unsqueeze(1))
         return ObjectiveOutput(loss)
 
 
@@ -113,11 +115,13 @@ class Mapped(nn.Module):
         super().__init__()
         self.loss = ll.VICRegLLoss(*ours.weights, alpha=ours.alpha, eps=ours.eps, num_matches=ours.matches)
 
-    def forward(self, views: Tensor, maps: Tensor, locations: Sequence[Tensor]) -> ObjectiveOutput:
+    def forward(self, views: Any, maps: Sequence[Tensor], locations: Sequence[Tensor]) -> ObjectiveOutput:
         """The loss in float32."""
-        features = [(z, m.unflatten(1, (2, -1))) for z, m in zip(views, maps, strict=True)]
-        grids = [place.unflatten(1, (2, -1)) for place in locations]
-        return ObjectiveOutput(self.loss(features, grids))
+        with torch.autocast(maps[0].device.type, enabled=False):
+            pairs = zip(views, maps, strict=True)
+            features = [(z.float(), m.float().unflatten(1, (2, -1))) for z, m in pairs]
+            grids = [place.unflatten(1, (2, -1)) for place in locations]
+            return ObjectiveOutput(self.loss(features, grids))
 
 
 def _lejepa(loss: Any, z: Sequence[Tensor]) -> Tensor:
