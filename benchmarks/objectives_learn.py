@@ -262,7 +262,8 @@ def fit(results: Results, given: argparse.Namespace) -> None:
     for seed in given.seeds:
         what = {"name": "random", "encoder": given.encoder, "seed": seed, **shared}
         results.get(what, lambda seed=seed: untrained(seed, given))
-    skipped = {"infonce", "spectral", "mocov3", "intl"} if given.by == "lightly" else set()
+    # lightly has no such loss, or (W-MSE) none for batches of this size.
+    skipped = {"infonce", "spectral", "mocov3", "intl", "wmse"} if given.by == "lightly" else set()
     skipped |= {"ibot"} if given.encoder == "cnn" else set()
     # Seed by seed, so that an interrupted benchmark has compared all objectives.
     for seed in given.seeds:
