@@ -83,10 +83,10 @@ class MultiView(Wrapped):
         if not isinstance(found, dict):
             return self.data.batch_transform(batch, train)
         views = [self.view_transform(batch | {"x": view}, train) for view in found["views"]]
-        made = {name: value for name, value in found.items() if name == "frames"} | {"views": views}
+        made = {**found, "views": views}
         if train:
-            return batch | {"x": views[0], **made}
-        return self.data.batch_transform(batch | {"x": found["x"]}, train) | made
+            return batch | made | {"x": views[0]}
+        return made | self.data.batch_transform(batch | {"x": found["x"]}, train)
 
     def view_transform(self, batch: dict[str, Any], train: bool) -> Tensor:
         """One view, ``batch["x"]``, on its device: what the wrapped module does with a batch."""
