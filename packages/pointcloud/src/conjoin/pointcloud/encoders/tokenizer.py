@@ -136,11 +136,12 @@ class PatchPointNet(nn.Module):
         """Embed; in training the batch norms see all points of all patches of the batch."""
         count = patches.shape[2]
         features = self.first_conv(patches.flatten(0, 2))
-        whole = torch.unflatten(features, 0, (-1, count)).amax(1)
+        # max, not amax, whose gradient is shared among equal points and costs three times as much.
+        whole = torch.unflatten(features, 0, (-1, count)).max(1).values
         # [global, local] W = global W_g + local W_l: one product per patch, not per point.
         weight = cast(Linear, self.second_conv[0]).weight
         split = whole.shape[-1]
         mixed = torch.unflatten(F.linear(features, weight[:, split:]), 0, (-1, count))
         mixed += F.linear(whole, weight[:, :split]).unsqueeze(1)  # in place: the largest tensor of all
         out = self.second_conv[3](self.second_conv[2](self.second_conv[1](mixed.flatten(0, 1))))
-        return torch.unflatten(out, 0, (*patches.shape[:2], count)).amax(2)
+        return torch.unflatten(out, 0, (*patches.shape[:2], count)).max(2).values

@@ -28,11 +28,21 @@ _OVER = (0, 2, 3)
 
 
 class _Normalize(torch.autograd.Function):
-    """``(x - mean) / sqrt(var + eps)`` over visible positions; gives mean, variance and count as well."""
+    """Normalise, scale and shift visible positions; gives mean, variance and count as well.
+
+    Scale and shift belong in here because their gradients are the two sums that the gradient of the
+    normalisation needs anyway: apart, they would cost five more passes over the largest maps there are.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor, eps: float, sync: bool
+        ctx: Any,
+        x: Tensor,
+        mask: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        sync: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         count = mask.sum()
         total = (x * mask).sum(_OVER)
@@ -40,30 +50,43 @@ class _Normalize(torch.autograd.Function):
             total, count = _summed(total, count)
         count = count.clamp_min(1)
         mean = total / count
-        y = (x - mean.view(1, -1, 1, 1)).mul_(mask)
+        y = (x - _per_channel(mean)).mul_(mask)
         square = torch.linalg.vector_norm(y, dim=_OVER).square()
         if sync:
             (square,) = _summed(square)
         variance = square / count
         scale = (variance + eps).rsqrt()
-        y.mul_(scale.view(1, -1, 1, 1))
-        ctx.save_for_backward(y, mask, scale, count)
+        y.mul_(_per_channel(scale))
+        ctx.save_for_backward(y, mask, scale, count, weight)
         ctx.sync = sync
         ctx.mark_non_differentiable(mean, variance, count)
-        return y, mean, variance, count
+        # The shift is zero where hidden, as the normalised value is.
+        out = y.clone() if weight is None else y * _per_channel(weight)
+        if bias is not None:
+            out.addcmul_(_per_channel(bias), mask)
+        return out, mean, variance, count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
-        y, mask, scale, count = ctx.saved_tensors
+    def backward(
+        ctx: Any, grad: Tensor, *_: Tensor
+    ) -> tuple[Tensor, None, Tensor | None, Tensor | None, None, None]:
+        y, mask, scale, count, weight = ctx.saved_tensors
         grad = grad * mask
-        # What a change of the mean and of the variance does to every visible position.
-        direct, along = grad.sum(_OVER), (grad * y).sum(_OVER)
-        if ctx.sync:
-            direct, along = _summed(direct, along)
-        grad -= (direct / count).view(1, -1, 1, 1) * mask
-        grad = grad.addcmul_(y, (along / count).view(1, -1, 1, 1), value=-1)
-        return grad.mul_(scale.view(1, -1, 1, 1)), None, None, None
+        # Gradients of shift and scale, and what a change of mean and variance does to every visible position.
+        shift, slope = grad.sum(_OVER), torch.linalg.vecdot(grad.flatten(2), y.flatten(2)).sum(0)
+        direct, along = _summed(shift, slope) if ctx.sync else (shift, slope)
+        grad -= _per_channel(direct / count)
+        grad = grad.addcmul_(y, _per_channel(along / count), value=-1)
+        # y is zero where hidden, the mean's part is not.
+        grad = grad.mul_(_per_channel(scale if weight is None else scale * weight)).mul_(mask)
+        _, _, scaled, shifted, *_ = ctx.needs_input_grad
+        return grad, None, slope if scaled else None, shift if shifted else None, None, None
+
+
+def _per_channel(value: Tensor) -> Tensor:
+    """(C,) as (1, C, 1, 1)."""
+    return value.view(1, -1, 1, 1)
 
 
 def _summed(*values: Tensor) -> tuple[Tensor, ...]:
@@ -91,16 +114,19 @@ def masked_batch_norm(
     if mask is None:
         mask = wide.new_ones((len(x), 1, *x.shape[2:]))
     mask = mask.to(wide.dtype)
+    weight, bias = (None if value is None else value.to(wide.dtype) for value in (norm.weight, norm.bias))
     if norm.training or norm.running_mean is None or norm.running_var is None:
-        y, mean, variance, count = _Normalize.apply(wide, mask, norm.eps, sync)  # type: ignore[no-untyped-call]
+        y, mean, variance, count = _Normalize.apply(  # type: ignore[no-untyped-call]
+            wide, mask, weight, bias, norm.eps, sync
+        )
         if norm.running_mean is not None:
             _track(norm, mean, variance * count / (count - 1).clamp_min(1))
     else:
-        scale = (norm.running_var.to(wide.dtype) + norm.eps).rsqrt().view(1, -1, 1, 1)
-        y = (wide - norm.running_mean.to(wide.dtype).view(1, -1, 1, 1)) * scale * mask
-    if norm.affine:
-        # beta is zero where hidden, as the normalised value is.
-        y = norm.bias.view(1, -1, 1, 1) * mask + y * norm.weight.view(1, -1, 1, 1)
+        scale = (norm.running_var.to(wide.dtype) + norm.eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        shift = -norm.running_mean.to(wide.dtype) * scale
+        shift = shift if bias is None else shift + bias
+        y = torch.addcmul(_per_channel(shift), wide, _per_channel(scale)) * mask
     return cast(Tensor, y.to(x.dtype))
 
 
