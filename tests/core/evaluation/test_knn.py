@@ -57,7 +57,9 @@ def test_spaces() -> None:
     assert torch.equal(spaces["cosine"](x), x)
     assert spaces["centred"](x).mean(0).abs().max() < 1e-12
     torch.testing.assert_close(spaces["standardised"](x).square().mean(0), torch.ones(6, dtype=torch.float64))
-    white = spaces["whitened"](x)
+    assert list(knn_spaces(x, (2, 64, 128)))[3:] == ["whitened 2", "whitened 6"]
+    white = spaces["whitened 6"](x)
+    assert torch.equal(knn_spaces(x, (2,))["whitened 2"](x), white[:, :2])
     torch.testing.assert_close(white.T @ white / 500, torch.eye(6, dtype=torch.float64))
 
 

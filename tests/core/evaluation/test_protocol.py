@@ -215,3 +215,5 @@ def test_validation_chooses_among_layers() -> None:
     assert scores[1, 4] == scores[4,] != scores[1, 1]
     with pytest.raises(ValueError, match="layers must be one or more numbers of at least 1, got \\(0,\\)"):
         evaluate(Model(), Data(), layers=(0,), progress=False)
+    with pytest.raises(ValueError, match="axes must be one or more numbers of at least 1, got \\(\\)"):
+        evaluate(Model(), Data(), axes=(), progress=False)

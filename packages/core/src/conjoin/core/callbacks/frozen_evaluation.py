@@ -34,6 +34,8 @@ class FrozenEvaluation(pl.Callback):
         task: ``"classification"``, ``"regression"`` or ``"multilabel"``; what the data declare if not given.
         layers: Pooled features to try: of the last block (1), of the last four side by side (4); validation
             chooses among several.
+        axes: Numbers of leading principal axes in which neighbours are also sought, whitened; validation
+            chooses. Wide features of many samples deserve more than the default.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class FrozenEvaluation(pl.Callback):
         few_shot: Sequence[tuple[int, int]] = (),
         task: Task | None = None,
         layers: Sequence[int] = (1,),
+        axes: Sequence[int] = (64,),
     ) -> None:
         self.budgets = tuple(budgets)
         self.probes = None if probes is None else tuple(probes)
@@ -55,6 +58,7 @@ class FrozenEvaluation(pl.Callback):
         self.few_shot = tuple(few_shot)
         self.task = task
         self.layers = tuple(layers)
+        self.axes = tuple(axes)
         self.table: Table | None = None
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -80,6 +84,7 @@ class FrozenEvaluation(pl.Callback):
             draws=self.draws,
             seed=self.seed,
             layers=self.layers,
+            axes=self.axes,
             precision=trainer.precision_plugin.forward_context,
         )
         folder = _folder(trainer)

@@ -58,6 +58,12 @@ def run(command: str, arguments: Sequence[str]) -> None:
         help="Features to try: of the last block, [1], or also of the last four side by side, [1, 4].",
     )
     arguments_parser.add_argument(
+        "--axes",
+        type=list[int],
+        default=[64],
+        help="Neighbours are also sought in so many whitened leading axes, [64, 256]; validation chooses.",
+    )
+    arguments_parser.add_argument(
         "--out", type=str | None, default=None, help="Also write the table as JSON."
     )
     given, _, model, data = parse(arguments_parser, arguments)
@@ -72,6 +78,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
         draws=given.draws,
         seed=given.seed,
         layers=given.layers,
+        axes=given.axes,
         device=given.device,
     )
     Console().print(table)

@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +14,7 @@ from conjoin.core.evaluation.linear import principal_axes, standardiser
 __all__ = ("KNNChoice", "Space", "Votes", "knn_probe", "knn_spaces")
 
 _CHUNK = 1 << 24  # similarities held at once
-WHITENED_AXES = 64  # the rest is noise at the sizes that neighbours are sought in
-
-Metric = Literal["cosine", "centred", "standardised", "whitened"]
+WHITENED_AXES = 64  # axes beyond are mostly noise, unless features are wide and samples many
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,8 @@ class KNNChoice:
         k: Neighbours.
         temperature: Of the votes.
         metric: ``"cosine"``; ``"centred"`` or ``"standardised"``: cosine after removing each feature's
-            mean, or mean and scale; ``"whitened"``: cosine in the leading principal axes, each scaled to
-            unit variance.
+            mean, or mean and scale; ``"whitened 64"``: cosine in so many leading principal axes, each scaled
+            to unit variance.
         val: Accuracy on the validation split.
         test: Accuracy on the test split.
     """
@@ -99,7 +96,7 @@ def knn_probe(
     val: Features,
     test: Features,
     *,
-    spaces: Mapping[Metric, Space] | None = None,
+    spaces: Mapping[str, Space] | None = None,
     ks: Sequence[int] = (1, 5, 10, 20, 50),
     temperatures: Sequence[float | None] = (None, 0.07, 0.2),
 ) -> KNNChoice:
@@ -135,15 +132,21 @@ def knn_probe(
     return best
 
 
-def knn_spaces(pool: Tensor) -> dict[Metric, Space]:
-    """The spaces in which neighbours are sought, from features (N, D) without labels."""
+def knn_spaces(pool: Tensor, axes: Sequence[int] = (WHITENED_AXES,)) -> dict[str, Space]:
+    """The spaces in which neighbours are sought, by the names of :class:`KNNChoice`.
+
+    Args:
+        pool: (N, D) features; no labels are needed.
+        axes: Numbers of leading principal axes to whiten, each a space; at most as many as there are.
+    """
     mean, std = standardiser(pool)
-    coordinates, axes = principal_axes((pool - mean) / std)
-    scale = coordinates[:, :WHITENED_AXES].square().mean(0).sqrt()
+    coordinates, directions = principal_axes((pool - mean) / std)
+    whitening = directions / coordinates.square().mean(0).sqrt().unsqueeze(1)
     ones = torch.ones_like(std)
+    counts = [min(count, len(directions)) for count in axes]
     return {
         "cosine": Space(torch.zeros_like(mean), ones),
         "centred": Space(mean, ones),
         "standardised": Space(mean, std),
-        "whitened": Space(mean, std, (axes[:WHITENED_AXES] / scale.unsqueeze(1)).T),
+        **{f"whitened {count}": Space(mean, std, whitening[:count].T) for count in counts},
     }

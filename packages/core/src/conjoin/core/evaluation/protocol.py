@@ -22,7 +22,7 @@ from conjoin.core.evaluation.attentive import attentive_probe
 from conjoin.core.evaluation.budgets import draw_labels
 from conjoin.core.evaluation.features import Features, extract, frozen
 from conjoin.core.evaluation.few_shot import few_shot_row
-from conjoin.core.evaluation.knn import Metric, Space, knn_probe, knn_spaces
+from conjoin.core.evaluation.knn import WHITENED_AXES, Space, knn_probe, knn_spaces
 from conjoin.core.evaluation.linear import linear_probe
 from conjoin.core.evaluation.mlp import mlp_probe
 from conjoin.core.evaluation.multilabel import multilabel_rows
@@ -68,6 +68,7 @@ def evaluate(
     draws: int = 3,
     seed: int = 0,
     layers: Sequence[int] = (1,),
+    axes: Sequence[int] = (WHITENED_AXES,),
     device: torch.device | str | None = None,
     precision: Precision = contextlib.nullcontext,
     progress: bool = True,
@@ -93,6 +94,9 @@ def evaluate(
             With several, as in I-JEPA's ``(1, 4)`` (arXiv 2301.08243, appendix A.2), validation chooses for
             each probe, budget and draw. Classification alone: episodes use the first, other tasks the last
             block.
+        axes: Numbers of leading principal axes in which neighbours are sought, whitened, beside the spaces of
+            :func:`~conjoin.core.evaluation.knn.knn_spaces` that keep all directions; validation chooses.
+            Classification alone.
         device: Where to embed; the model's if not given.
         precision: Makes the context to embed in, say of autocast; float32 if not given.
         progress: Show progress bars.
@@ -103,7 +107,7 @@ def evaluate(
 
     Raises:
         ValueError: An unknown probe or baseline, a probe that does not fit the task, a number of layers that
-            the encoder does not have, or a split without labels.
+            the encoder does not have, no axes, or a split without labels.
     """
     for name in baselines:
         if name not in ("random", "raw"):
@@ -112,6 +116,8 @@ def evaluate(
         raise ValueError(f"draws must be at least 1, got {draws}")
     if not layers or min(layers) < 1:
         raise ValueError(f"layers must be one or more numbers of at least 1, got {tuple(layers)}")
+    if not axes or min(axes) < 1:
+        raise ValueError(f"axes must be one or more numbers of at least 1, got {tuple(axes)}")
     datamodule.evaluation_dataloader("train")  # some know their task only when their files have been read
     task = task_of(datamodule, task)
     probes = _DEFAULT[task] if probes is None else probes
@@ -135,7 +141,7 @@ def evaluate(
                 table.rows += _multilabel_source(source, datamodule, probes, seed, place, progress)
             else:
                 table.rows += _evaluate_source(
-                    source, datamodule, budgets, probes, few_shot, draws, seed, place, progress
+                    source, datamodule, budgets, probes, few_shot, draws, seed, axes, place, progress
                 )
     return table
 
@@ -148,6 +154,7 @@ def _evaluate_source(
     few_shot: Sequence[tuple[int, int]],
     draws: int,
     seed: int,
+    axes: Sequence[int],
     device: torch.device,
     progress: bool,
 ) -> list[Row]:
@@ -170,7 +177,7 @@ def _evaluate_source(
             for budget in budgets
             if _fits(splits.train.label, budget)
         ]
-        spaces = [knn_spaces(found.train.x) if "knn" in probe_names else {} for found in candidates]
+        spaces = [knn_spaces(found.train.x, axes) if "knn" in probe_names else {} for found in candidates]
         for probe, budget in steps(jobs, f"probing {source.name}", progress):
             # Pairs of accuracies, on validation and test: validation chooses, the first among equals.
             scores = [
@@ -247,7 +254,7 @@ def _score(
     splits: _Splits,
     budget: int | None,
     classes: int,
-    spaces: Mapping[Metric, Space],
+    spaces: Mapping[str, Space],
     seed: int,
     draw: int,
     device: torch.device,

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from conjoin.core import random
 from conjoin.core.evaluation.features import extract, frozen
-from conjoin.core.evaluation.knn import Metric, Space, Votes, knn_spaces
+from conjoin.core.evaluation.knn import Space, Votes, knn_spaces
 from conjoin.core.evaluation.linear import principal_axes, standardiser
 from conjoin.core.evaluation.mlp import mlp_probe
 from conjoin.core.evaluation.progress import steps
@@ -149,7 +149,7 @@ def knn_regression(
     val: Rows,
     test: Rows,
     *,
-    spaces: Mapping[Metric, Space] | None = None,
+    spaces: Mapping[str, Space] | None = None,
     ks: Sequence[int] = (1, 5, 10, 20, 50),
 ) -> RegressionChoice:
     """Choose neighbours and space on ``val``, measure on ``test``; ``k`` above the bank's size is skipped."""
