@@ -39,8 +39,8 @@ class _ByColumns(torch.autograd.Function):
         # The adjoint of a sum over ranks: this rank's rows enter the value on every rank.
         scale = 2 * distributed.all_reduce_sum(grad)[..., None, None]
         if b is None:
-            return 2 * scale * (a @ product), None
-        return scale * (b @ product.mT), scale * (a @ product)
+            return (a @ product).mul_(2 * scale), None
+        return (b @ product.mT).mul_(scale), (a @ product).mul_(scale)
 
 
 def _gather(rows: Tensor) -> Tensor:

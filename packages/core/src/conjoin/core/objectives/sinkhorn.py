@@ -43,13 +43,15 @@ def sinkhorn_knopp(
     if valid is not None:
         log_q = torch.where(valid.unsqueeze(1), log_q, -torch.inf)
     log_q.sub_(_log_sum_over_samples(log_q))
-    by_sample = torch.logsumexp(log_q, dim=1, keepdim=True)
+    # Columns add up to one now, in logarithms. A row's largest entry becomes one, so no row is empty either.
+    largest = log_q.amax(dim=1, keepdim=True)
     if valid is not None:
-        by_sample = torch.where(valid.unsqueeze(1), by_sample, 0)
-    q = log_q.sub_(by_sample).exp_()
-    # Columns added up to one before rows were divided by at most K, so none is empty and products are safe
-    # from here on. Rows and columns are only ever scaled: two vectors hold the other iterations.
-    rows = q.new_ones(q.shape[0], 1) if valid is None else valid.to(q.dtype).unsqueeze(1)
+        largest = torch.where(valid.unsqueeze(1), largest, 0)
+    q = log_q.sub_(largest).exp_()
+    # Rows and columns are only ever scaled: two vectors hold all that follows.
+    rows = q.sum(dim=1, keepdim=True).reciprocal_()
+    if valid is not None:
+        rows = torch.where(valid.unsqueeze(1), rows, 0)
     columns = q.new_ones(1, q.shape[1])
     for _ in range(iterations - 1):
         columns = distributed.all_reduce_sum(rows.T @ q).reciprocal_()
