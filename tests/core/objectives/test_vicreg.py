@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from conjoin.core.objectives import VICReg
+from conjoin.core.objectives.vicreg import spread
 
 SQUARE = torch.tensor([[1, 1], [-1, -1], [1, -1], [-1, 1]], dtype=torch.float64)
 LINE = torch.tensor([[1, 1], [-1, -1], [1, 1], [-1, -1]], dtype=torch.float64)
@@ -52,3 +53,27 @@ def test_guards():
     for options in ({"invariance": -1.0}, {"variance": -1.0}, {"covariance": -1.0}, {"eps": 0.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             VICReg(**options)
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(9, 4), (6, 6), (5, 8)])
+def test_spread_is_that_of_the_covariance(rows, dim):
+    generator = torch.Generator().manual_seed(rows)
+    # Some columns are wider than one, where the hinge is flat.
+    scale = torch.linspace(0.3, 1.8, dim, dtype=torch.float64)
+    z = torch.randn(3, rows, dim, dtype=torch.float64, generator=generator) * scale + 2
+    hinges, energies = spread(z.requires_grad_(), rows)
+    for view, hinge, energy in zip(z.detach(), hinges, energies, strict=True):
+        covariance = np.cov(view.numpy().T)
+        deviation = np.sqrt(np.diag(covariance) + 1e-4)
+        assert hinge.item() == pytest.approx(np.maximum(0, 1 - deviation).mean(), rel=1e-12)
+        off = covariance - np.diag(np.diag(covariance))
+        assert energy.item() == pytest.approx((off**2).sum() / dim, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda z: spread(z, rows), (z,))
+
+
+def test_covariance_is_all_that_waits_for_the_backward_pass():
+    z = torch.randn(64, 16, requires_grad=True)
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        spread(z, 64)
+    assert sum(t.numel() for place, t in kept.items() if place != z.data_ptr()) == 16 * 16 + 2 * 16

@@ -102,7 +102,7 @@ def barlow_twins(
         if wide:
             diagonal = column_sum(standardised[i] * standardised[j])
             own = (diagonal - 1).square().sum()
-            rest = off_diagonal_energy(standardised[i], standardised[j], rows=total)
+            rest = off_diagonal_energy(standardised[i], standardised[j])
         else:
             own, rest = _Correlation.apply(views[i], views[j], total, eps)  # type: ignore[no-untyped-call]
         invariance, off_diagonal = invariance + own, off_diagonal + rest

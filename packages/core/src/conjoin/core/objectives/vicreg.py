@@ -14,18 +14,55 @@ views and the covariance term is summed over them. More than two views: the mean
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from conjoin.core import distributed
-from conjoin.core.objectives.off_diagonal import off_diagonal_energy
+from conjoin.core.objectives.off_diagonal import off_diagonal_energy, prefers_rows
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
 from conjoin.core.spec import SelfDescribing
 
 __all__ = ("VICReg", "spread", "vicreg")
+
+
+class _Spread(torch.autograd.Function):
+    r"""Both terms through the D x D covariance C, with centred copies only while they are needed.
+
+    With the centred view c, the slopes h and e of the two terms and the standard deviations s, the gradient is
+
+    .. math:: \frac{1}{D (N - 1)} \Bigl( 4 e\, c\,(C - \operatorname{diag} C)
+              - h\, c \odot \frac{\mathbb 1[s < 1]}{s} \Bigr) .
+
+    Centring has nothing to take out of it: the columns of c add up to zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, total: int, eps: float) -> tuple[Tensor, Tensor]:
+        mean = distributed.all_reduce_sum(z.sum(dim=-2, keepdim=True)) / total
+        centred = z - mean
+        covariance = distributed.all_reduce_sum(centred.mT @ centred).div_(total - 1)
+        diagonal = covariance.diagonal(dim1=-2, dim2=-1)
+        deviation = (diagonal + eps).sqrt()
+        diagonal.zero_()
+        ctx.save_for_backward(z, mean, deviation, covariance)
+        ctx.total = total
+        energy = torch.linalg.vector_norm(covariance, dim=(-2, -1)).square()
+        return torch.relu(1 - deviation).mean(dim=-1), energy / z.shape[-1]
+
+    @staticmethod
+    def backward(ctx: Any, hinge: Tensor, energy: Tensor) -> tuple[Tensor, None, None]:
+        z, mean, deviation, covariance = ctx.saved_tensors
+        # The adjoint of sums over ranks: this rank's rows enter the value on every rank.
+        slopes = distributed.all_reduce_sum(torch.stack((hinge, energy))) / (z.shape[-1] * (ctx.total - 1))
+        hinge, energy = slopes[..., None, None].unbind()
+        centred = z - mean
+        grad = (centred @ covariance).mul_(4 * energy)
+        narrow = ((deviation < 1) / deviation).unsqueeze(-2)
+        return grad.addcmul_(centred, hinge * narrow, value=-1), None, None
 
 
 def spread(z: Tensor, total: int, eps: float = 1e-4) -> tuple[Tensor, Tensor]:
@@ -39,11 +76,14 @@ def spread(z: Tensor, total: int, eps: float = 1e-4) -> tuple[Tensor, Tensor]:
     Returns:
         ``mean_d max(0, 1 - std_d)`` and ``sum_{d != e} C_de^2 / D``, each (...).
     """
+    if not prefers_rows(total, z.shape[-1], 1):
+        found: tuple[Tensor, Tensor] = _Spread.apply(z, total, eps)  # type: ignore[no-untyped-call]
+        return found
     z = z - distributed.all_reduce_sum(z.sum(dim=-2, keepdim=True)) / total
     z = z * (total - 1) ** -0.5
     variance = distributed.all_reduce_sum(z.square().sum(dim=-2))
     hinge = torch.relu(1 - torch.sqrt(variance + eps)).mean(dim=-1)
-    return hinge, off_diagonal_energy(z, rows=total) / z.shape[-1]
+    return hinge, off_diagonal_energy(z) / z.shape[-1]
 
 
 def vicreg(views: Sequence[Tensor], eps: float = 1e-4) -> tuple[Tensor, Tensor, Tensor]:
