@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from conjoin.core import distributed
 from conjoin.core.objectives.off_diagonal import off_diagonal_energy, prefers_rows
@@ -32,7 +33,7 @@ __all__ = ("VICReg", "spread", "vicreg")
 class _Spread(torch.autograd.Function):
     r"""Both terms through the D x D covariance C, with centred copies only while they are needed.
 
-    With the centred view c, the slopes h and e of the two terms and the standard deviations s, the gradient is
+    With the centred view c, the slopes h and e of the two terms and standard deviations s, the gradient is
 
     .. math:: \frac{1}{D (N - 1)} \Bigl( 4 e\, c\,(C - \operatorname{diag} C)
               - h\, c \odot \frac{\mathbb 1[s < 1]}{s} \Bigr) .
@@ -98,8 +99,9 @@ def vicreg(views: Sequence[Tensor], eps: float = 1e-4) -> tuple[Tensor, Tensor, 
     """
     total = global_rows(views[0], at_least=2)
     pairs = view_pairs(len(views))
-    distances = [(views[i] - views[j]).square().mean(dim=1) for i, j in pairs]
-    invariance = global_mean(torch.stack(distances), total * len(pairs))
+    # No differences wait for the backward pass.
+    distances = [functional.mse_loss(views[i], views[j], reduction="sum") for i, j in pairs]
+    invariance = global_mean(torch.stack(distances), total * len(pairs) * views[0].shape[1])
     hinges, energies = zip(*(spread(view, total, eps) for view in views), strict=True)
     return invariance, torch.stack(hinges).mean(), 2 * torch.stack(energies).mean()
 
