@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit a tiny system of the integration tests.
 
-``fit_driver.py FOLDER one|ddp|fsdp|fsdp-sharded [jepa|swav|clip]``.
+``fit_driver.py FOLDER one|ddp|fsdp|fsdp-sharded [jepa|swav|clip|ibot]``.
 
 Lightning starts the second process of a strategy by running this script again. Rank 0 writes
 ``losses.json`` and (where the strategy writes one file) ``last.ckpt``; a sharded checkpoint is the folder
@@ -39,6 +39,7 @@ def strategy(name):
 SYSTEMS = {
     "jepa": tiny.TinyJEPA,
     "swav": lambda: tiny.contrastive(lambda: SwAV(8, 12)),
+    "ibot": tiny.masked_distillation,
     "clip": lambda: tiny.contrastive(lambda: CLIP(0.07, max_scale=14.3)),
 }
 

@@ -70,9 +70,9 @@ def test_two_processes_follow_one(tmp_path, one, name):
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
-@pytest.mark.parametrize("system", ["swav", "clip"])
-def test_objectives_with_parameters_follow_one_process(tmp_path, system, name):
-    """Prototypes stay on the sphere and the temperature in its range where ranks hold parts of them, too."""
+@pytest.mark.parametrize("system", ["swav", "clip", "ibot"])
+def test_parameters_of_all_kinds_follow_one_process(tmp_path, system, name):
+    """Prototypes on their sphere, a temperature in its range, a mask token, where ranks hold parts of them."""
     reference_folder, expected = fit(tmp_path, "one", system)
     folder, found = fit(tmp_path, name, system)
     assert found["losses"] == pytest.approx(expected["losses"], rel=1e-5)
@@ -82,5 +82,7 @@ def test_objectives_with_parameters_follow_one_process(tmp_path, system, name):
         torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-6)
     if system == "clip":
         assert ours["objective.log_scale"].exp().item() == pytest.approx(14.3)  # it has come to its limit
+    elif system == "ibot":
+        assert ours["mask_token.token"].abs().max() > 1e-4  # it has learnt
     else:
         torch.testing.assert_close(ours["objective.prototypes"].norm(dim=1), torch.ones(12))

@@ -8,9 +8,10 @@ from torch import nn
 from conjoin.core import JEPA, Contrastive
 from conjoin.core.callbacks import OnlineKNN, OnlineProbe, RepresentationMonitor
 from conjoin.core.data import DataModule
-from conjoin.core.masking import MultiBlockMask
-from conjoin.core.methods import Head
+from conjoin.core.masking import MultiBlockMask, RandomMask
+from conjoin.core.methods import Head, MaskedSelfDistillation
 from conjoin.core.nn import Predictor, Transformer, gather_tokens, sincos_positions
+from conjoin.core.objectives import IBOT
 from conjoin.core.optim import Optim
 from conjoin.core.transforms import Noise, ViewGroup, Views
 
@@ -69,6 +70,30 @@ def contrastive(make_objective):
     views = Views([ViewGroup(2, [Noise(0.3)])])
     return Contrastive(
         TinyEncoder(), make_objective(), Head(16, 8, norm="none"), views=views, optim=optim, seed=0
+    )
+
+
+class HidingEncoder(TinyEncoder):
+    """The same encoder for a student that sees a mask token in places."""
+
+    def forward(self, x, keep=None, hide=None):
+        patches = x.unfold(2, 4, 4).unfold(3, 4, 4).flatten(1, 3).flatten(2)
+        tokens = self.project(patches)
+        tokens = (tokens if hide is None else hide(tokens)) + self.positions
+        return self.transformer(tokens if keep is None else gather_tokens(tokens, keep))
+
+
+def masked_distillation():
+    """iBOT: hidden patches, a token in their place, a teacher."""
+    torch.manual_seed(0)
+    return MaskedSelfDistillation(
+        HidingEncoder(),
+        IBOT(12),
+        Head(16, 12, norm="none"),
+        masks=RandomMask(),
+        views=Views([ViewGroup(2, [Noise(0.3)])]),
+        optim=Optim(lr=1e-3, warmup_steps=3),
+        seed=0,
     )
 
 
