@@ -72,7 +72,7 @@ def test_two_processes_follow_one(tmp_path, one, name):
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
 @pytest.mark.parametrize("system", ["swav", "clip", "ibot"])
 def test_parameters_of_all_kinds_follow_one_process(tmp_path, system, name):
-    """Prototypes on their sphere, a temperature in its range, a mask token, where ranks hold parts of them."""
+    """Prototypes on a sphere, a temperature in its range, a mask token, where ranks hold parts of them."""
     reference_folder, expected = fit(tmp_path, "one", system)
     folder, found = fit(tmp_path, name, system)
     assert found["losses"] == pytest.approx(expected["losses"], rel=1e-5)
