@@ -64,13 +64,14 @@ def _mix_int(value: int) -> int:
 
 def _shift(value: Tensor, bits: int) -> Tensor:
     """Logical right shift: ``>>`` on int64 is arithmetic and would smear the sign bit."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(value: Tensor) -> Tensor:
-    value = (value ^ _shift(value, 30)) * _signed(_MULTIPLIERS[0])
-    value = (value ^ _shift(value, 27)) * _signed(_MULTIPLIERS[1])
-    return value ^ _shift(value, 31)
+    # In place from here on: what is drawn may be large.
+    value = (value ^ _shift(value, 30)).mul_(_signed(_MULTIPLIERS[0]))
+    value = value.bitwise_xor_(_shift(value, 27)).mul_(_signed(_MULTIPLIERS[1]))
+    return value.bitwise_xor_(_shift(value, 31))
 
 
 def key(seed: int, purpose: str, *parts: int) -> int:
@@ -127,7 +128,7 @@ def uniform(keys: Tensor, count: int) -> Tensor:
         float64 tensor (..., count); row ``i`` depends on ``keys[i]`` only. The first ``n`` numbers
         do not depend on ``count``.
     """
-    return _shift(_bits(keys, count), 11).to(torch.float64) * 2.0**-53
+    return _shift(_bits(keys, count), 11).to(torch.float64).mul_(2.0**-53)
 
 
 def randint(keys: Tensor, count: int, high: int | Tensor) -> Tensor:
@@ -148,9 +149,9 @@ def normal(keys: Tensor, count: int) -> Tensor:
     """Standard normal numbers by the Box-Muller transform, one row per key: float64 (..., count)."""
     half = (count + 1) // 2
     u = uniform(keys, 2 * half)
-    radius = torch.sqrt(-2 * torch.log1p(-u[..., 0::2]))
+    radius = (-u[..., 0::2]).log1p_().mul_(-2).sqrt_()
     angle = 2 * math.pi * u[..., 1::2]
-    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+    pairs = torch.stack((angle.cos().mul_(radius), angle.sin_().mul_(radius)), dim=-1)
     return pairs.flatten(-2)[..., :count]
 
 

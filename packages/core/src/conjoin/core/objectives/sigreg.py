@@ -106,10 +106,17 @@ def epps_pulley(
     return total * (weight[:, None, None] * error).sum(dim=0)
 
 
-def directions(key: int, step: Tensor, count: int, dim: int) -> Tensor:
-    """Random unit vectors (count, dim) of an optimiser step, float64; equal wherever they are drawn."""
+def directions(key: int, step: Tensor, count: int, dim: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Random unit vectors (count, dim) of an optimiser step, equal wherever they are drawn."""
     numbers = torch.arange(count, device=step.device) + step * count
-    return torch.nn.functional.normalize(random.normal(random.fold(key, numbers), dim), dim=1)
+    # A few at a time, so that what a draw needs in between stays in a processor's cache.
+    rows = max(1, (1 << (17 if step.device.type == "cpu" else 24)) // dim)
+    return torch.cat(
+        [
+            torch.nn.functional.normalize(random.normal(random.fold(key, part), dim), dim=1).to(dtype)
+            for part in torch.split(numbers, rows)
+        ]
+    )
 
 
 def sigreg(
@@ -161,7 +168,7 @@ class SIGReg(StatefulObjective):
 
     def regularise(self, views: Sequence[Tensor]) -> Tensor:
         """SIGReg of views (n, K) in full precision under the directions of this step."""
-        a = directions(self.key, self.steps, self.slices, views[0].shape[1])
+        a = directions(self.key, self.steps, self.slices, views[0].shape[1], views[0].dtype)
         return sigreg(views, a, self.t_max, self.n_points, self.pool_views, self.chunk)
 
     def forward(self, *views: Views) -> ObjectiveOutput:
