@@ -187,41 +187,45 @@ def cells(runs: list[dict[str, Any]], split: str = "test") -> list[str]:
     return texts
 
 
-def table(results: Results, encoder: str, given: argparse.Namespace) -> str:
-    """Markdown of one encoder: each objective, ours and lightly's."""
-    shared = {"data": given.data}
-    mine = {**shared, "encoder": encoder, "steps": given.steps, "batch_size": given.batch_size}
+def table(results: Results, encoder: str, shared: dict[str, Any]) -> str:
+    """Markdown of one encoder in one setting: each objective, ours and lightly's."""
 
     def rows(**what: Any) -> list[dict[str, Any]]:
         return [run for run in results.runs if what.items() <= run.items()]
 
     lines = ["| | rate | ridge | 5-NN | lightly: ridge | 5-NN |", "|---|---|---|---|---|---|"]
     for name, runs in (
-        ("raw pixels", rows(**shared, name="raw")),
-        ("random encoder", rows(**shared, encoder=encoder, name="random")),
+        ("raw pixels", rows(data=shared["data"], name="raw")),
+        ("random encoder", rows(data=shared["data"], encoder=encoder, name="random")),
     ):
         if runs:
             lines.append(f"| {name} | | {' | '.join(cells(runs))} | | |")
+    found = len(lines)
     for name in NAMES:
-        chosen = {**mine, "name": name, "lr": RATES[encoder].get(name, DEFAULT_RATE)}
+        chosen = {**shared, "encoder": encoder, "name": name, "lr": RATES[encoder].get(name, DEFAULT_RATE)}
         ours, theirs = rows(**chosen, by="conjoin"), rows(**chosen, by="lightly")
         if ours:
             other = cells(theirs) if theirs else ["", ""]
             lines.append(f"| `{name}` | {chosen['lr']:g} | {' | '.join([*cells(ours), *other])} |")
-    return "\n".join(lines) if len(lines) > 3 else ""
+    return "\n".join(lines) if len(lines) > found else ""
 
 
-def page(results: Results, given: argparse.Namespace) -> str:
-    """The whole page of tables."""
+def page(results: Results) -> str:
+    """The whole page of tables: of each setting that there are runs of, and each encoder."""
     parts = [
         "# What the objectives learn in a short run",
-        f"{given.steps} steps of {given.batch_size} {given.data} garments ({SIDES[given.data]} x "
-        f"{SIDES[given.data]}), two views, bf16-mixed; accuracy on the test split in %, mean and standard "
-        "deviation over seeds. By `python benchmarks/objectives_learn.py`, which says more.",
+        "Two views, bf16-mixed; accuracy on the test split in %, mean and standard deviation over seeds. By "
+        "`python benchmarks/objectives_learn.py`, which says more.",
     ]
-    titles = {"cnn": "Small CNN (timm's test_resnet)", "vit": "Small ViT (3 blocks of width 64)"}
-    tables = {title: table(results, encoder, given) for encoder, title in titles.items()}
-    parts += [f"## {title}\n\n{text}" for title, text in tables.items() if text]
+    titles = {"vit": "small ViT (3 blocks of width 64)", "cnn": "small CNN (timm's test_resnet)"}
+    settings = {(run["data"], run["steps"], run["batch_size"]) for run in results.runs if "steps" in run}
+    for data, steps, batch_size in sorted(settings, key=lambda setting: (setting[0] == "plain", setting)):
+        shared = {"data": data, "steps": steps, "batch_size": batch_size}
+        for encoder, title in titles.items():
+            text = table(results, encoder, shared)
+            if text:
+                side = f"{SIDES[data]} x {SIDES[data]}"
+                parts.append(f"## {steps} steps of {batch_size} {data} garments ({side}), {title}\n\n{text}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -252,7 +256,7 @@ def main() -> None:
     if not given.table:
         fit(results, given)
     if not given.tune:
-        given.out.with_suffix(".md").write_text(page(results, given))
+        given.out.with_suffix(".md").write_text(page(results))
 
 
 def fit(results: Results, given: argparse.Namespace) -> None:
