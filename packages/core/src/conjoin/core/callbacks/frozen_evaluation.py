@@ -11,6 +11,7 @@ from rich.console import Console
 
 from conjoin.core.callbacks.record import run_folder
 from conjoin.core.evaluation import Table, evaluate
+from conjoin.core.evaluation.knn import WHITENED_AXES
 from conjoin.core.evaluation.task import Probe, Task
 
 __all__ = ("FrozenEvaluation",)
@@ -48,7 +49,7 @@ class FrozenEvaluation(pl.Callback):
         few_shot: Sequence[tuple[int, int]] = (),
         task: Task | None = None,
         layers: Sequence[int] = (1,),
-        axes: Sequence[int] = (64,),
+        axes: Sequence[int] = (WHITENED_AXES,),
     ) -> None:
         self.budgets = tuple(budgets)
         self.probes = None if probes is None else tuple(probes)
