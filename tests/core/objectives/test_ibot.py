@@ -66,3 +66,14 @@ def test_guards():
             IBOT(6, **options)
     with pytest.raises(ValueError, match="temperature"):
         IBOT(6, patch_teacher_temperature=0.0)
+
+
+def test_masked_patches_alone_score_as_all_do():
+    *_, own, teacher, masks = sample()
+    wanted = torch.softmax(teacher, -1)
+    alone = patch_cross_entropy(
+        [view[mask] for view, mask in zip(own, masks, strict=True)],
+        [view[mask] for view, mask in zip(wanted, masks, strict=True)],
+        masks,
+    )
+    torch.testing.assert_close(alone, patch_cross_entropy(own, wanted, masks))

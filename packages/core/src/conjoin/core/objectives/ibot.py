@@ -40,21 +40,31 @@ def patch_cross_entropy(logits: Sequence[Tensor], targets: Sequence[Tensor], mas
     """Cross-entropy at the masked patches, averaged per image, then over images of all ranks and views.
 
     Args:
-        logits: (n, P, K) of each view, already divided by the temperature.
-        targets: (n, P, K) of each view, of sum 1.
+        logits: (n, P, K) of each view, already divided by the temperature, or (m, K) of its masked patches
+            alone, image by image.
+        targets: The same of the teacher, of sum 1.
         masks: (T, n, P) booleans, True where the student saw a mask token.
 
     Returns:
         Scalar over the global batch.
     """
-    total = row_range(logits[0])[1]
+    total = row_range(masks[0])[1]
     losses = []
     for scores, wanted, mask in zip(logits, targets, masks, strict=True):
         each = cross_entropy(scores, wanted)
         weight = mask.to(each.dtype)
         weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1)
-        losses.append((each * weight).sum(dim=1))
+        losses.append((each * (weight if each.ndim == 2 else weight[mask])).sum())
     return global_mean(torch.stack(losses), total * len(losses))
+
+
+def _masked_rows(patches: Sequence[Tensor], masks: Tensor) -> list[Tensor]:
+    """Of (n, P, K) of each view those that are masked, (m, K). Their number is not known to a graph, so that
+    under ``torch.compile`` all are kept and the others get the weight 0."""
+    if torch.compiler.is_compiling():
+        return list(patches)
+    rows = [mask.flatten().nonzero().squeeze(1) for mask in masks]
+    return [view.flatten(0, 1).index_select(0, row) for view, row in zip(patches, rows, strict=True)]
 
 
 class IBOT(DINO):
@@ -149,8 +159,10 @@ class IBOT(DINO):
             cls, seen = self.cross_entropy(students, targets)
             start, final = self.patch_teacher_temperature, self.final_patch_teacher_temperature
             temperature = warmed_up(start, final, self.steps, self.warmup_steps, own[0].dtype)
-            wanted = teacher_probabilities(teacher, self.patch_center.to(own[0].dtype), temperature)
-            patch = patch_cross_entropy([view / self.student_temperature for view in own], wanted, masks)
+            center = self.patch_center.to(own[0].dtype)
+            wanted = teacher_probabilities(_masked_rows(teacher, masks), center, temperature)
+            scores = [view / self.student_temperature for view in _masked_rows(own, masks)]
+            patch = patch_cross_entropy(scores, wanted, masks)
             cls, patch = self.cls_weight * cls, self.patch_weight * patch
             self.observe(*outputs_seen(seen), *outputs_seen(teacher))
         return ObjectiveOutput(cls + patch, {"cls": cls.detach(), "patch": patch.detach()})

@@ -28,13 +28,6 @@ def _block(rows: int, columns: int, device: torch.device) -> int:
     return max(1, min(rows, (1 << (20 if device.type == "cpu" else 26)) // max(1, columns)))
 
 
-def _product(a: Tensor, b: Tensor, scale: float | Tensor) -> Tensor:
-    """``scale * a @ b``."""
-    if isinstance(scale, Tensor):
-        return (a @ b).mul_(scale)
-    return torch.addmm(a.new_zeros(1), a, b, beta=0, alpha=scale)
-
-
 def _logsumexp(s: Tensor, dim: int) -> Tensor:
     """Over one axis. The largest entry is known on both sides of log-softmax, which is one fused pass."""
     return s.amax(dim) - torch.log_softmax(s, dim).amax(dim)
@@ -60,12 +53,12 @@ class _LogSumExp(torch.autograd.Function):
         count, columns = q.shape[0], k.shape[0]
         kept = count * columns <= limit
         block = _block(count, columns, q.device) if kept else max(1, min(count, limit // columns))
-        whole = _product(q, k.T, scale) if kept else None
+        whole = (q @ k.T).mul_(scale) if kept else None
         rows, positive = q.new_empty(count), q.new_empty(count if partner is not None else 0)
         across = q.new_full((columns if mode == "both" else 0,), -torch.inf)
         for i in range(0, count, block):
             part = slice(i, i + block)
-            s = _product(q[part], k.T, scale) if whole is None else whole[part]
+            s = (q[part] @ k.T).mul_(scale) if whole is None else whole[part]
             if partner is not None:
                 positive[part] = s.gather(1, partner[part]).squeeze(1)
             if exclude is not None:
@@ -84,6 +77,8 @@ class _LogSumExp(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None, None, None, Tensor | None, None, None]:
         q, k, exclude, partner, whole, rows, across, learnt = ctx.saved_tensors
         fixed, mode, block = ctx.settings
+        # Memory is highest here: small matrices are halved twice, too.
+        block = min(block, -(-q.shape[0] // 4))
         scale = fixed if learnt is None else learnt
         if mode == "self":  # what a row is to the others, they are to it
             across, grad_across = rows, grad_rows
@@ -98,7 +93,7 @@ class _LogSumExp(torch.autograd.Function):
             if whole is not None:
                 s = whole[part]
             else:
-                s = _product(q[part], k.T, scale)
+                s = (q[part] @ k.T).mul_(scale)
                 if exclude is not None:
                     s.scatter_(1, exclude[part], -torch.inf)
             slope = torch.softmax(s, dim=1).mul_(grad_rows[part].unsqueeze(1))
@@ -108,11 +103,13 @@ class _LogSumExp(torch.autograd.Function):
             if partner is not None:
                 slope.scatter_add_(1, partner[part], grad_positive[part].unsqueeze(1))
             if grad_q is not None:
-                grad_q[part] = _product(slope, k, scale)
+                torch.addmm(grad_q[part], slope, k, beta=0, alpha=fixed, out=grad_q[part])
             if grad_k is not None:
                 grad_k.addmm_(slope.T, q[part], alpha=fixed)
-        if grad_k is not None and learnt is not None:
-            grad_k.mul_(learnt)
+        if learnt is not None:
+            for grad in (grad_q, grad_k):
+                if grad is not None:
+                    grad.mul_(learnt)
         # q's gradient is s G k, so its product with q is s times the gradient by s.
         grad_scale = (grad_q * q).sum() / learnt if needs_scale else None
         return grad_q, grad_k, None, None, grad_scale, None, None

@@ -98,16 +98,17 @@ class SwAV(StatefulObjective):
         if self.training and not self.deferred:
             self.constrain()
         with torch.autocast(found[0].device.type, enabled=False):
-            features = [unit(view) for view in found]
-            prototypes = self.prototypes.to(found[0].dtype)
+            features = unit(torch.cat(found))
+            prototypes = self.prototypes.to(features.dtype)
             if self.freeze_steps:
                 prototypes = torch.where(self.steps < self.freeze_steps, prototypes.detach(), prototypes)
-            logits = [view / self.temperature @ prototypes.T for view in features]
+            by_view = (len(found), len(found[0]))
+            logits = (features @ prototypes.T).div_(self.temperature).unflatten(0, by_view).unbind(0)
             codes = [self._codes(t, logits[t].detach()) for t in range(self.code_views)]
             pairs = [(v, t) for t in range(self.code_views) for v in range(len(found)) if v != t]
             loss = soft_cross_entropy(logits, codes, pairs)
         if self.queue.shape[1]:
-            self.observe(torch.stack(features[: self.code_views]))
+            self.observe(features.unflatten(0, by_view)[: self.code_views])
         else:
             self.observe()
         return ObjectiveOutput(loss)
