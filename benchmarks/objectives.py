@@ -9,11 +9,13 @@ In one process, embeddings drawn beforehand, gradient to all student views. The 
 same settings where lightly is installed and has it (``objectives_rivals.py``), otherwise the paper's formula
 written out (``objectives_formulas.py``). Passes of both alternate, and who begins does, too; the first of
 each warms up and is not timed, the median of the others counts (``--clock cpu`` is for machines with other
-work). Memory is the most
-that a pass holds at a time beside its inputs, gradients included: the allocator's own count on CUDA, the sum
-of the profiler's allocation events on the CPU. Cells that are stored already are not measured again, and none
-is begun after ``--budget`` seconds, so the benchmark can be done in
-pieces. The table goes into docs/objectives.md.
+work). Memory is the most that a pass holds at a time beside its inputs, gradients included: the allocator's
+own count on CUDA, the sum of the profiler's allocation events on the CPU. On Linux, set
+``MALLOC_MMAP_MAX_=0`` and ``MALLOC_TRIM_THRESHOLD_=100000000000``: otherwise large tensors are given back to
+the system and fetched again, page by page, in some passes and not in others.
+
+Cells that are stored already are not measured again, and none is begun after ``--budget`` seconds, so the
+benchmark can be done in pieces. The table goes into docs/objectives.md.
 """
 
 import argparse
@@ -219,7 +221,12 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[256, 2048, 8192])
     parser.add_argument("--only", nargs="+", choices=tuple(OBJECTIVES), default=list(OBJECTIVES))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--passes", type=int, default=7, help="fewer when one takes seconds, more when it takes less than a tenth")
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=7,
+        help="fewer of seconds each, more of a tenth or less",
+    )
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu on a busy machine")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(

@@ -59,8 +59,10 @@ def patch_cross_entropy(logits: Sequence[Tensor], targets: Sequence[Tensor], mas
 
 
 def _masked_rows(patches: Sequence[Tensor], masks: Tensor) -> list[Tensor]:
-    """Of (n, P, K) of each view those that are masked, (m, K). Their number is not known to a graph, so that
-    under ``torch.compile`` all are kept and the others get the weight 0."""
+    """Of (n, P, K) of each view the masked ones, (m, K); all under ``torch.compile``.
+
+    Their number depends on the data, which a graph does not know: there the others get the weight 0.
+    """
     if torch.compiler.is_compiling():
         return list(patches)
     rows = [mask.flatten().nonzero().squeeze(1) for mask in masks]

@@ -102,13 +102,13 @@ class SwAV(StatefulObjective):
             prototypes = self.prototypes.to(features.dtype)
             if self.freeze_steps:
                 prototypes = torch.where(self.steps < self.freeze_steps, prototypes.detach(), prototypes)
-            by_view = (len(found), len(found[0]))
-            logits = (features @ prototypes.T).div_(self.temperature).unflatten(0, by_view).unbind(0)
+            scores = (features @ prototypes.T).div_(self.temperature)
+            logits = scores.view(len(found), len(found[0]), len(prototypes)).unbind(0)
             codes = [self._codes(t, logits[t].detach()) for t in range(self.code_views)]
             pairs = [(v, t) for t in range(self.code_views) for v in range(len(found)) if v != t]
             loss = soft_cross_entropy(logits, codes, pairs)
         if self.queue.shape[1]:
-            self.observe(features.unflatten(0, by_view)[: self.code_views])
+            self.observe(features.view(len(found), *found[0].shape)[: self.code_views])
         else:
             self.observe()
         return ObjectiveOutput(loss)
