@@ -3,7 +3,7 @@
 
     python benchmarks/objectives_learn.py --encoder cnn --seeds 0 1 2   # what is missing is trained
     python benchmarks/objectives_learn.py --encoder vit --by lightly    # in an environment with lightly
-    python benchmarks/objectives_learn.py --seeds 0 --lr 0.01 --tune    # compare on validation
+    python benchmarks/objectives_learn.py --seeds 0 --lr 0.01 --tune    # compare on validation, in no table
     python benchmarks/objectives_learn.py --table                       # the tables again
 
 All runs have the same encoder, two views, number of steps, batch, optimiser and schedule; objective and head
@@ -47,8 +47,31 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "init_args": {"name": "test_resnet", "in_channels": 1},
     },
 }
-RATES: dict[str, dict[str, float]] = {"cnn": {}, "vit": {}}
 DEFAULT_RATE = 3e-3
+# Of 0.001, 0.003 and 0.01 the one with the best sum of both accuracies on validation: scattered garments, 100
+# steps, seed 0, our losses.
+RATES: dict[str, dict[str, float]] = {
+    "cnn": dict.fromkeys(
+        (
+            "simclr",
+            "dcl",
+            "infonce",
+            "spectral",
+            "mocov3",
+            "simsiam",
+            "tico",
+            "vicregl",
+            "intl",
+            "wmse",
+            "lejepa",
+        ),
+        1e-2,
+    ),
+    "vit": {
+        **dict.fromkeys(("infonce", "simsiam", "dino", "ibot"), 1e-3),
+        **dict.fromkeys(("swav", "mocov3", "byol", "intl"), 1e-2),
+    },
+}
 SIDES = {"plain": 28, "scattered": 48}
 
 
@@ -202,11 +225,11 @@ def table(results: Results, encoder: str, shared: dict[str, Any]) -> str:
             lines.append(f"| {name} | | {' | '.join(cells(runs))} | | |")
     found = len(lines)
     for name in NAMES:
-        chosen = {**shared, "encoder": encoder, "name": name, "lr": RATES[encoder].get(name, DEFAULT_RATE)}
-        ours, theirs = rows(**chosen, by="conjoin"), rows(**chosen, by="lightly")
-        if ours:
-            other = cells(theirs) if theirs else ["", ""]
-            lines.append(f"| `{name}` | {chosen['lr']:g} | {' | '.join([*cells(ours), *other])} |")
+        chosen = {**shared, "encoder": encoder, "name": name, "tune": False}
+        for lr in sorted({run["lr"] for run in rows(**chosen)}):
+            ours, theirs = rows(**chosen, lr=lr, by="conjoin"), rows(**chosen, lr=lr, by="lightly")
+            shown = [text for runs in (ours, theirs) for text in (cells(runs) if runs else ("", ""))]
+            lines.append(f"| `{name}` | {lr:g} | {' | '.join(shown)} |")
     return "\n".join(lines) if len(lines) > found else ""
 
 
@@ -275,6 +298,7 @@ def fit(results: Results, given: argparse.Namespace) -> None:
             what = {
                 **{"name": name, "by": given.by, "encoder": given.encoder, "seed": seed, **shared},
                 **{"steps": given.steps, "batch_size": given.batch_size, "lr": rate(name, given)},
+                "tune": given.tune,
             }
             run = results.get(what, lambda name=name, seed=seed: train(name, seed, given))
             shown = cells([run], "val" if given.tune else "test")
