@@ -81,11 +81,14 @@ def below_and_above_the_floor():
     return x
 
 
-def test_gradient_of_unit_rows():
+@pytest.mark.parametrize("radius", [1.0, 10.0])
+def test_gradient_of_unit_rows(radius):
     x, y = (below_and_above_the_floor().requires_grad_() for _ in range(2))
     weights = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    (unit(x) * weights).sum().backward()
-    (torch.nn.functional.normalize(y, dim=-1, eps=1e-6) * weights).sum().backward()
+    found, wanted = unit(x, radius=radius), radius * torch.nn.functional.normalize(y, dim=-1, eps=1e-6)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
+    for rows in (found, wanted):
+        (rows * weights).sum().backward()
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-12, atol=0)
 
 

@@ -98,17 +98,18 @@ class SwAV(StatefulObjective):
         if self.training and not self.deferred:
             self.constrain()
         with torch.autocast(found[0].device.type, enabled=False):
-            features = unit(torch.cat(found))
+            features = unit(torch.cat(found), radius=1 / self.temperature)
             prototypes = self.prototypes.to(features.dtype)
             if self.freeze_steps:
                 prototypes = torch.where(self.steps < self.freeze_steps, prototypes.detach(), prototypes)
-            scores = (features @ prototypes.T).div_(self.temperature)
+            scores = features @ prototypes.T
             logits = scores.view(len(found), len(found[0]), len(prototypes)).unbind(0)
             codes = [self._codes(t, logits[t].detach()) for t in range(self.code_views)]
             pairs = [(v, t) for t in range(self.code_views) for v in range(len(found)) if v != t]
             loss = soft_cross_entropy(logits, codes, pairs)
         if self.queue.shape[1]:
-            self.observe(features.view(len(found), *found[0].shape)[: self.code_views])
+            rows = features.detach() * self.temperature
+            self.observe(rows.view(len(found), *found[0].shape)[: self.code_views])
         else:
             self.observe()
         return ObjectiveOutput(loss)

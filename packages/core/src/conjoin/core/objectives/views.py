@@ -24,30 +24,32 @@ def full_precision(x: Tensor) -> Tensor:
 
 
 class _Unit(torch.autograd.Function):
-    """u = x / l; the gradient is (g - u (u . g)) / l, from u and l alone, and g / eps below the floor."""
+    """u = r x / l; the gradient is (r g - u (u . g) / r) / l from u and l, and r g / eps below the floor."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, eps: float, radius: float) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        u: Tensor = x / length.clamp_min(eps)
+        u: Tensor = x / (length.clamp_min(eps) / radius)
         ctx.save_for_backward(u, length)
-        ctx.eps = eps
+        ctx.settings = eps, radius
         return u
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         u, length = ctx.saved_tensors
-        along = (grad * u).sum(dim=-1, keepdim=True) * (length >= ctx.eps)
-        return torch.addcmul(grad, u, along, value=-1).div_(length.clamp_min(ctx.eps)), None
+        eps, radius = ctx.settings
+        along = (grad * u).sum(dim=-1, keepdim=True) / radius**2 * (length >= eps)
+        return torch.addcmul(grad, u, along, value=-1).div_(length.clamp_min(eps) / radius), None, None
 
 
-def unit(x: Tensor, eps: float = 1e-6) -> Tensor:
+def unit(x: Tensor, eps: float = 1e-6, radius: float = 1.0) -> Tensor:
     """Rows (..., D) divided by their length, or by ``eps`` if they are shorter; differentiable once.
 
     The floor is that of the SimCLR and BYOL releases (1e-12 on the squared length) and is used for all
-    objectives: torch's own, 1e-12 on the length, multiplies the gradient of a zero row by 1e12.
+    objectives: torch's own, 1e-12 on the length, multiplies the gradient of a zero row by 1e12. ``radius`` is
+    the length that rows get.
     """
-    result: Tensor = _Unit.apply(x, eps)  # type: ignore[no-untyped-call]
+    result: Tensor = _Unit.apply(x, eps, radius)  # type: ignore[no-untyped-call]
     return result
 
 
