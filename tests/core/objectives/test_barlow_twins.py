@@ -63,3 +63,8 @@ def test_gradient_of_columns_far_from_zero(rows):
     assert torch.autograd.gradcheck(
         lambda a, b: BarlowTwins(redundancy=0.7, scale=2)(a, b).loss, (a.requires_grad_(), b.requires_grad_())
     )
+
+
+def test_one_sample_has_no_correlation():
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        BarlowTwins()(torch.ones(1, 6), torch.ones(1, 6))

@@ -77,3 +77,11 @@ def test_masked_patches_alone_score_as_all_do():
         masks,
     )
     torch.testing.assert_close(alone, patch_cross_entropy(own, wanted, masks))
+
+
+def test_masks_of_integers_and_patches_of_another_width():
+    students, targets, own, teacher, masks = sample()
+    wanted = IBOT(6).double()(students, targets, own, teacher, masks).loss
+    assert IBOT(6).double()(students, targets, own, teacher, masks.long()).loss == wanted
+    with pytest.raises(ValueError, match="6 wide, but this IBOT was made for dim=5"):
+        IBOT(5).double()(students[..., :5], targets[..., :5], own, teacher, masks)

@@ -78,3 +78,14 @@ def test_known_values():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         INTL(**options)
+
+
+def test_few_samples_are_not_pushed_apart():
+    """The weight of the trace loss would be below zero."""
+    assert [trade_off(size) for size in (2, 4, 8)] == [0, 0, 0]
+    assert trade_off(256) == pytest.approx(0.05)
+
+
+def test_target_of_another_shape():
+    with pytest.raises(ValueError, match="shape of the views"):
+        INTL()(torch.randn(4, 9), target=torch.randn(5, 9))

@@ -56,3 +56,17 @@ def test_guards():
         KoLeo()(torch.ones(1, 3))
     with pytest.raises(ValueError, match="eps"):
         KoLeo(0)
+
+
+def lonely(rank: int, world: int) -> str:
+    rows = torch.randn(1 if rank == 0 else 3, 4)
+    try:
+        KoLeo(local=True)(rows)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.ddp
+def test_a_rank_with_one_row_is_refused_on_all(ddp):
+    assert all("on each rank" in message for message in ddp(lonely))

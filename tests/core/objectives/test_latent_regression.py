@@ -153,3 +153,17 @@ def test_repr():
     assert (
         repr(LatentRegression()) == "LatentRegression(distance='smooth_l1', normalization='layer', beta=1.0)"
     )
+
+
+@pytest.mark.parametrize("distance", ["smooth_l1", "cosine"])
+def test_positions_that_count_may_broadcast(distance):
+    g = torch.Generator().manual_seed(0)
+    z, h = torch.randn(2, 3, 5, 4, generator=g)
+    valid = torch.tensor([True, False, True, True, False])
+    wanted = latent_regression(z, h, valid.expand(3, 5), distance=distance)
+    for shape in ((5,), (1, 5)):
+        found = latent_regression(z, h, valid.view(shape), distance=distance)
+        torch.testing.assert_close(found, wanted)
+    for shape in ((3, 1, 5), (5, 1), (3, 5, 1), (2, 5)):
+        with pytest.raises(ValueError, match="one entry per position"):
+            latent_regression(z, h, torch.ones(shape, dtype=torch.bool), distance=distance)

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from conjoin.core.objectives import DINO, SwAV, TiCo
 from conjoin.core.objectives.views import as_pairs, as_views, full_precision, row_cosine, unit, view_pairs
 
 
@@ -104,3 +105,17 @@ def test_cosines_are_products_of_unit_rows():
     for mine, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
     assert torch.autograd.gradcheck(row_cosine, [x.detach()[:1].requires_grad_() for x in found])
+
+
+def test_views_of_two_types_meet_in_the_wider_one():
+    wide, narrow = torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3)
+    assert [view.dtype for view in as_views(wide, narrow)] == [torch.float64] * 2
+    assert [view.dtype for view in as_views(narrow.half(), narrow)] == [torch.float32] * 2
+
+
+@pytest.mark.parametrize("build", [TiCo, SwAV, DINO])
+def test_embeddings_of_another_width_are_refused(build):
+    views = torch.zeros(2, 4, 16)
+    given = (views,) if build is SwAV else (views, views)
+    with pytest.raises(ValueError, match=f"16 wide, but this {build.__name__} was made for dim=8"):
+        build(8)(*given)

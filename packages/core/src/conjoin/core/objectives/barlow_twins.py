@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from conjoin.core import distributed
 from conjoin.core.objectives.off_diagonal import off_diagonal_energy, prefers_rows
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import column_sum, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
@@ -63,6 +64,7 @@ class _Correlation(torch.autograd.Function):
         return (diagonal - 1).square().sum(), energies[0].sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, invariance: Tensor, off_diagonal: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, y, shift_x, shift_y, factor_x, factor_y, energy_x, energy_y, slope, diagonal = ctx.saved_tensors
         # The adjoint of sums over ranks: this rank's rows enter the value on every rank.
@@ -92,8 +94,11 @@ def barlow_twins(
 
     Returns:
         The invariance and the weighted redundancy term, scalars over the global batch.
+
+    Raises:
+        ValueError: For one sample in the global batch, which has no correlations.
     """
-    total = global_rows(views[0])
+    total = global_rows(views[0], at_least=2)
     wide = prefers_rows(total, views[0].shape[1])
     standardised = [_standardised(view, total, eps) for view in views] if wide else []
     invariance = off_diagonal = views[0].new_zeros(())

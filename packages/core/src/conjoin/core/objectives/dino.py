@@ -28,7 +28,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.sinkhorn import sinkhorn_knopp
 from conjoin.core.objectives.soft_targets import soft_cross_entropy
 from conjoin.core.objectives.state import StatefulObjective
-from conjoin.core.objectives.views import Views, as_pairs
+from conjoin.core.objectives.views import Views, as_pairs, check_width
 
 __all__ = ("DINO", "Centering", "moved_center", "teacher_probabilities", "warmed_up")
 
@@ -118,6 +118,7 @@ class DINO(StatefulObjective):
     def cross_entropy(self, students: Views, targets: Views) -> tuple[Tensor, list[Tensor]]:
         """The loss and the teacher's outputs, in full precision."""
         own, others, pairs = as_pairs(students, targets)
+        check_width(own[0], self.dim, self)
         with torch.no_grad():
             center = self.center.to(own[0].dtype)
             temperature = self.temperature(center.dtype)

@@ -31,7 +31,7 @@ from conjoin.core.objectives.nt_xent import check_temperature
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.soft_targets import cross_entropy
-from conjoin.core.objectives.views import Views, full_precision
+from conjoin.core.objectives.views import Views, check_width, full_precision
 
 __all__ = ("IBOT", "patch_cross_entropy")
 
@@ -157,6 +157,8 @@ class IBOT(DINO):
                 f"masks {tuple(masks.shape)} must be (T, N, P) of T={len(own)} student and {len(teacher)} "
                 f"teacher views with patches {tuple(own[0].shape)} and {tuple(teacher[0].shape)}."
             )
+        check_width(own[0], self.dim, self)
+        masks = masks.bool()
         with torch.autocast(masks.device.type, enabled=False):
             cls, seen = self.cross_entropy(students, targets)
             start, final = self.patch_teacher_temperature, self.final_patch_teacher_temperature

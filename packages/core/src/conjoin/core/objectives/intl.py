@@ -32,8 +32,8 @@ __all__ = ("INTL", "trace_loss", "trade_off")
 
 
 def trade_off(size: int) -> float:
-    """Weight of the trace loss for ``size`` transformed coordinates: 0.05 for 256."""
-    return 0.01 * (math.log2(size) - 3)
+    """Weight of the trace loss for ``size`` transformed coordinates: 0.05 for 256, 0 up to 8."""
+    return max(0.0, 0.01 * (math.log2(size) - 3))
 
 
 def trace_loss(t: Tensor, axis: Literal[0, 1], total: int) -> Tensor:
@@ -97,11 +97,18 @@ class INTL(SelfDescribing, nn.Module):
 
         Returns:
             Loss, and terms ``alignment`` and ``trace`` with their weights.
+
+        Raises:
+            ValueError: If shapes differ, or for one sample in the global batch.
         """
         found = as_views(*views, at_least=1 if target is not None else 2)
         total = global_rows(found[0], at_least=2)
         beta = trade_off(total if self.axis == 0 else found[0].shape[1]) if self.beta is None else self.beta
         if target is not None:
+            if target.shape != found[0].shape:
+                raise ValueError(
+                    f"target {tuple(target.shape)} must have the shape of the views {tuple(found[0].shape)}."
+                )
             found = [target.detach().to(found[0].dtype), *found]
         with torch.autocast(found[0].device.type, enabled=False):
             aligned, traces = self._terms(found, total)

@@ -63,8 +63,14 @@ def koleo(z: Tensor, eps: float = 1e-8, local: bool = False) -> Tensor:
     x = unit(z)
     start, total = row_range(x)
     everyone, first = (x, 0) if local else (distributed.gather_with_grad(x), start)
-    if everyone.shape[0] < 2:
-        raise ValueError("KoLeo needs at least 2 samples: a single one has no neighbour.")
+    lonely = everyone.shape[0] == 1
+    if local and distributed.is_distributed():  # all ranks refuse together: none is left waiting
+        lonely = bool(distributed.all_reduce_sum(x.new_tensor(float(lonely))).item())
+    if total < 2 or lonely:
+        raise ValueError(
+            "KoLeo needs at least 2 samples" + (" on each rank" if local else "") + ": a single one has no "
+            "neighbour."
+        )
     distance = torch.linalg.vector_norm(x - everyone[nearest_other(x, everyone, first)], dim=1)
     return -global_mean(torch.log(distance + eps), total)
 

@@ -93,7 +93,8 @@ def latent_regression(
     Args:
         predictions: (..., D).
         targets: (..., D); detached here.
-        valid: Booleans (...): positions that count. The mean is over these alone, of all ranks together.
+        valid: Booleans (...), or a shape that broadcasts to it: positions that count. The mean is over these
+            alone, of all ranks together.
         distance: ``"smooth_l1"`` (0.5 d^2 / beta below ``beta``, |d| - beta / 2 above), ``"l2"`` (d^2, no
             half), ``"l1"``, or ``"cosine"`` (2 - 2 cos over the channels).
         normalization: See :func:`normalize_targets`.
@@ -103,13 +104,15 @@ def latent_regression(
         Scalar.
 
     Raises:
-        ValueError: If shapes differ or an option is unknown.
+        ValueError: If shapes differ, ``valid`` does not fit or an option is unknown.
     """
     if predictions.shape != targets.shape:
         raise ValueError(
             f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)} must have the same "
             "shape."
         )
+    if valid is not None:
+        valid = _expanded(valid, predictions.shape[:-1])
     targets = normalize_targets(targets.detach(), normalization, valid)
     predictions = predictions.to(targets.dtype)
     everything = valid is None and not distributed.is_distributed()
@@ -127,6 +130,17 @@ def latent_regression(
         case _:
             raise ValueError(f"distance must be one of {get_args(Distance)}, not {distance!r}.")
     return loss if everything else _global_mean(loss.mean(dim=-1), valid)
+
+
+def _expanded(valid: Tensor, shape: torch.Size) -> Tensor:
+    """``valid`` in the shape of the positions, so that counting it counts them."""
+    sizes = zip(reversed(valid.shape), reversed(shape), strict=False)
+    if valid.ndim > len(shape) or any(size not in (1, wanted) for size, wanted in sizes):
+        raise ValueError(
+            f"valid {tuple(valid.shape)} must have one entry per position {tuple(shape)}, the shape of the "
+            "predictions without their channels."
+        )
+    return valid.expand(shape)
 
 
 def _global_mean(values: Tensor, valid: Tensor | None) -> Tensor:

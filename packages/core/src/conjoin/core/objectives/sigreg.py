@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from conjoin.core import distributed, random
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.state import StatefulObjective
@@ -62,6 +63,7 @@ class _WaveSums(torch.autograd.Function):
         return sums
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         z, a, kept = ctx.saved_tensors
         nodes, dt, chunk = ctx.settings

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conjoin.core.objectives.once import once_differentiable
+
 __all__ = ("row_and_column_logsumexp", "row_logsumexp", "self_logsumexp")
 
 _LIMIT = 1 << 26
@@ -72,6 +74,7 @@ class _LogSumExp(torch.autograd.Function):
         return rows, across, positive
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, grad_rows: Tensor, grad_across: Tensor, grad_positive: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, Tensor | None, None, None]:

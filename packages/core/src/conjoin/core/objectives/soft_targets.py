@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.reduction import global_mean, row_range
 
 __all__ = ("cross_entropy", "soft_cross_entropy")
@@ -23,6 +24,7 @@ class _CrossEntropy(torch.autograd.Function):
         return mass * partition - (scores * targets).sum(dim=-1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         scores, targets, partition, mass = ctx.saved_tensors
         slope = (scores - partition.unsqueeze(-1)).exp_().mul_(mass.unsqueeze(-1)).sub_(targets)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from conjoin.core import distributed
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.reduction import row_range
 
 __all__ = ("Transform", "matrix_power", "newton_whitening", "spectral_transform")
@@ -47,6 +48,7 @@ class _MatrixPower(torch.autograd.Function):
         return power
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         values, vectors = ctx.saved_tensors
         p = ctx.exponent

@@ -25,7 +25,7 @@ from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.sinkhorn import sinkhorn_knopp
 from conjoin.core.objectives.soft_targets import soft_cross_entropy
 from conjoin.core.objectives.state import StatefulObjective
-from conjoin.core.objectives.views import Views, as_views, unit
+from conjoin.core.objectives.views import Views, as_views, check_width, unit
 
 __all__ = ("SwAV",)
 
@@ -90,11 +90,13 @@ class SwAV(StatefulObjective):
     @torch.no_grad()
     def constrain(self) -> None:
         """Bring the prototypes to unit length."""
-        self.prototypes.copy_(unit(self.prototypes))
+        # The values alone: a graph of an earlier pass through the same prototypes stays valid.
+        self.prototypes.data.copy_(unit(self.prototypes))
 
     def forward(self, *views: Views) -> ObjectiveOutput:
         """Score views (N, D), one by one or as a stack (V, N, D), code views first."""
         found = as_views(*views, at_least=max(2, self.code_views))
+        check_width(found[0], self.dim, self)
         if self.training and not self.deferred:
             self.constrain()
         with torch.autocast(found[0].device.type, enabled=False):

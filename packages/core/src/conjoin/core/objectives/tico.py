@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from conjoin.core import distributed
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, row_range
 from conjoin.core.objectives.state import StatefulObjective
-from conjoin.core.objectives.views import Views, as_pairs, row_cosine, unit
+from conjoin.core.objectives.views import Views, as_pairs, check_width, row_cosine, unit
 
 __all__ = ("TiCo", "second_moment", "tico_contrast")
 
@@ -46,6 +47,7 @@ class _QuadraticForm(torch.autograd.Function):
         return torch.dot(z.flatten(), product.flatten())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         z, product = ctx.saved_tensors
         return 2 * grad * product, grad * (z.T @ z) if ctx.needs_input_grad[1] else None
@@ -99,6 +101,7 @@ class TiCo(StatefulObjective):
         For stacks, directions are averaged and B is the mean over the student's views.
         """
         own, others, pairs = as_pairs(students, targets)
+        check_width(own[0], self.dim, self)
         with torch.autocast(own[0].device.type, enabled=False):
             rows = unit(torch.cat(own))
             total = row_range(rows)[1]

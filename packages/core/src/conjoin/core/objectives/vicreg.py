@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from conjoin.core import distributed
 from conjoin.core.objectives.off_diagonal import off_diagonal_energy, prefers_rows
+from conjoin.core.objectives.once import once_differentiable
 from conjoin.core.objectives.output import ObjectiveOutput
 from conjoin.core.objectives.reduction import global_mean, global_rows
 from conjoin.core.objectives.views import Views, as_views, view_pairs
@@ -55,6 +56,7 @@ class _Spread(torch.autograd.Function):
         return torch.relu(1 - deviation).mean(dim=-1), energy / z.shape[-1]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, hinge: Tensor, energy: Tensor) -> tuple[Tensor, None, None]:
         z, mean, deviation, covariance = ctx.saved_tensors
         # The adjoint of sums over ranks: this rank's rows enter the value on every rank.

@@ -13,7 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ("Views", "as_pairs", "as_views", "full_precision", "row_cosine", "unit", "view_pairs")
+from conjoin.core.objectives.once import once_differentiable
+
+__all__ = (
+    "Views",
+    "as_pairs",
+    "as_views",
+    "check_width",
+    "full_precision",
+    "row_cosine",
+    "unit",
+    "view_pairs",
+)
 
 Views = Tensor | Sequence[Tensor]
 
@@ -35,6 +46,7 @@ class _Unit(torch.autograd.Function):
         return u
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         u, length = ctx.saved_tensors
         eps, radius = ctx.settings
@@ -67,6 +79,7 @@ class _RowCosine(torch.autograd.Function):
         return cosine.squeeze(-1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         a, b, length_a, length_b, cosine = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
@@ -96,7 +109,8 @@ def _matrices(views: Views, what: str) -> list[Tensor]:
             f"{what} must be matrices (N, D) of one shape or a stack (V, N, D), found shapes "
             f"{[tuple(view.shape) for view in found]}."
         )
-    return [full_precision(view) for view in found]
+    dtype = torch.float64 if any(view.dtype == torch.float64 for view in found) else torch.float32
+    return [view.to(dtype) for view in found]
 
 
 def as_views(*views: Views, at_least: int = 2) -> list[Tensor]:
@@ -121,6 +135,18 @@ def as_views(*views: Views, at_least: int = 2) -> list[Tensor]:
 def view_pairs(count: int) -> list[tuple[int, int]]:
     """All pairs ``i < j`` of ``count`` views."""
     return list(combinations(range(count), 2))
+
+
+def check_width(view: Tensor, dim: int, owner: object) -> None:
+    """Refuse embeddings (..., D) whose width is not that of the objective's state.
+
+    Raises:
+        ValueError: If D is not ``dim``.
+    """
+    if view.shape[-1] != dim:
+        raise ValueError(
+            f"Embeddings are {view.shape[-1]} wide, but this {type(owner).__name__} was made for dim={dim}."
+        )
 
 
 def as_pairs(students: Views, targets: Views) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
