@@ -233,12 +233,34 @@ def table(results: Results, encoder: str, shared: dict[str, Any]) -> str:
     return "\n".join(lines) if len(lines) > found else ""
 
 
+def comparison(results: Results, encoder: str, shared: dict[str, Any]) -> str:
+    """A sentence on the runs that have a counterpart with lightly's loss: same objective, rate and seed."""
+    runs = [
+        run for run in results.runs if {**shared, "encoder": encoder, "tune": False}.items() <= run.items()
+    ]
+    pairs = {(run["name"], run["lr"], run["seed"], run["by"]): run["test"] for run in runs}
+    gaps = [
+        100 * (own - other)
+        for (*what, by), both in pairs.items()
+        if by == "conjoin" and (*what, "lightly") in pairs
+        for own, other in zip(both, pairs[(*what, "lightly")], strict=True)
+    ]
+    if not gaps:
+        return ""
+    spread = f" (standard deviation {statistics.stdev(gaps):.1f})" if len(gaps) > 1 else ""
+    return (
+        f"\n\nBeside lightly's loss, run by run: ours ahead or equal in {sum(gap >= 0 for gap in gaps)} of "
+        f"{len(gaps)} figures, by {statistics.mean(gaps):+.2f} points on average{spread}."
+    )
+
+
 def page(results: Results) -> str:
     """The whole page of tables: of each setting that there are runs of, and each encoder."""
     parts = [
         "# What the objectives learn in a short run",
         "Two views, bf16-mixed; accuracy on the test split in %, mean and standard deviation over seeds. By "
         "`python benchmarks/objectives_learn.py`, which says more.",
+        "<!-- --8<-- [start:tables] -->",
     ]
     titles = {"vit": "small ViT (3 blocks of width 64)", "cnn": "small CNN (timm's test_resnet)"}
     settings = {(run["data"], run["steps"], run["batch_size"]) for run in results.runs if "steps" in run}
@@ -248,8 +270,9 @@ def page(results: Results) -> str:
             text = table(results, encoder, shared)
             if text:
                 side = f"{SIDES[data]} x {SIDES[data]}"
-                parts.append(f"## {steps} steps of {batch_size} {data} garments ({side}), {title}\n\n{text}")
-    return "\n\n".join(parts) + "\n"
+                heading = f"### {steps} steps of {batch_size} {data} garments ({side}), {title}"
+                parts.append(f"{heading}\n\n{text}{comparison(results, encoder, shared)}")
+    return "\n\n".join((*parts, "<!-- --8<-- [end:tables] -->")) + "\n"
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 """Hand-written gradients can be taken once: asking for a second derivative is refused.
 
 ``torch.autograd.function.once_differentiable`` refuses only where the incoming gradient depends on something;
-the gradient of a loss comes in as a constant, and the result would pass as a constant, too: a gradient penalty
-would silently lack these terms.
+the gradient of a loss comes in as a constant, and the result would pass as one, too: a gradient penalty would
+silently lack these terms.
 """
 
 from collections.abc import Callable
