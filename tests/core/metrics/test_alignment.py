@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 from conjoin.core.metrics import Alignment, alignment
 
@@ -52,6 +53,30 @@ def test_guards() -> None:
     metric.update(torch.zeros(0, 2, 2))
     with pytest.raises(ValueError, match="has seen no views"):
         metric.compute()
+
+
+def test_a_collection_tells_powers_apart() -> None:
+    found = MetricCollection({"one": Alignment(1), "two": Alignment(2)})
+    found.update(torch.ones(4, 3, 5))  # at distance 0, whatever the power
+    found.update(views())
+    values = found.compute()
+    for name, power in (("one", 1.0), ("two", 2.0)):
+        expected = 23 / 27 * alignment(views(), power)
+        torch.testing.assert_close(values[name], expected)
+
+
+def one_rank_without_views(rank: int, world: int) -> torch.Tensor:
+    metric = Alignment()
+    if rank == 1:
+        metric.update(views())
+    return metric.compute()
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_a_rank_without_views_adds_nothing(ddp: Any) -> None:
+    for value in ddp(one_rank_without_views):
+        torch.testing.assert_close(value, alignment(views()))
 
 
 def two_ranks(rank: int, world: int) -> torch.Tensor:

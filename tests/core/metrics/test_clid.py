@@ -60,6 +60,9 @@ def test_rows_beyond_the_maximum_are_ignored() -> None:
 def test_guards() -> None:
     with pytest.raises(ValueError, match="at least 4 embeddings, got 3"):
         cluster_learnability(torch.zeros(3, 2))
+    without: Any = None
+    with pytest.raises(ValueError, match="needs the samples' numbers: give an index"):
+        Clid().update(embeddings(4), without)
     with pytest.raises(ValueError, match="index must not be negative"):
         Clid().update(embeddings(4), torch.tensor([0, 1, -1, 2]))
 

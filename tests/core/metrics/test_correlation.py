@@ -39,6 +39,10 @@ def test_infinities_are_the_last_rank() -> None:
 def test_nothing_to_order_is_nan_and_guards() -> None:
     assert math.isnan(float(spearman(torch.ones(3), torch.arange(3))))
     assert math.isnan(float(kendall(torch.ones(3), torch.arange(3))))
+    for correlation in (spearman, kendall):
+        spoiled = torch.tensor([1.0, math.nan, 3.0])
+        assert math.isnan(float(correlation(spoiled, torch.arange(3))))
+        assert math.isnan(float(correlation(torch.arange(3), spoiled)))
     for a, b in ((torch.ones(3), torch.ones(2)), (torch.ones(1), torch.ones(1)), (torch.ones(2, 2),) * 2):
         with pytest.raises(ValueError, match="two lists of at least 2 numbers"):
             spearman(a, b)

@@ -92,6 +92,31 @@ def test_samples_beyond_the_maximum_are_ignored() -> None:
     torch.testing.assert_close(metric.compute(), lidar(views()[:16]), rtol=1e-10, atol=0)
 
 
+def test_forward_minds_the_maximum() -> None:
+    metric = LiDAR(max_samples=16)
+    for part in views().split(10):
+        metric(part)
+    torch.testing.assert_close(metric.compute(), lidar(views()[:16]), rtol=1e-10, atol=0)
+
+
+def test_delta_below_the_rounding_of_large_embeddings() -> None:
+    """Fewer views than columns: the scatter has no inverse, and its rounding exceeds delta."""
+    e = views(20, 2, 64)
+    for scale in (1e3, 1e6, 1e30):
+        assert 1 < float(lidar(scale * e)) < 20
+    with pytest.raises(ValueError, match="their squares overflow float64"):
+        lidar(1e160 * e)
+
+
+@pytest.mark.parametrize("value", [0.1, 7.3, 1e4])
+def test_any_single_point_is_collapse(value: float) -> None:
+    assert float(lidar(torch.full((30, 4, 8), value))) == pytest.approx(1, abs=1e-4)
+    metric = LiDAR()
+    for part in torch.full((30, 4, 8), value).split(7):
+        metric.update(part)
+    assert float(metric.compute()) == pytest.approx(1, abs=1e-4)
+
+
 def test_spoiled_samples_are_left_out_loudly() -> None:
     e = views()
     e[3, 1, 2] = torch.nan

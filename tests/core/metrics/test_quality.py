@@ -56,6 +56,34 @@ def test_what_cannot_be_said_is_nan() -> None:
     assert label_free(z, torch.ones(30, 5, 3))["lidar"] == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*are NaN or infinite:UserWarning")
+def test_a_diverged_run_has_no_value() -> None:
+    z, spoiled = embeddings(), torch.full((200, 16), math.nan)
+    for found in (label_free(spoiled, spoiled[:30].unsqueeze(1).expand(30, 4, 16)), label_free(z[:0])):
+        assert list(found) == list(MEASURES)
+        assert all(map(math.isnan, found.values()))
+    empty = label_free(z, views(z, 0.3)[:0])
+    assert math.isnan(empty["lidar"])
+    assert empty["rankme"] == float(metrics.rankme(z))
+    some = views(z, 0.3)
+    some[3, 1] = math.inf
+    assert label_free(z, some)["lidar"] == float(metrics.lidar(views(z, 0.3)[torch.arange(40) != 3]))
+
+
+def test_size_does_not_show() -> None:
+    z = embeddings()
+    plain, large = label_free(z), label_free(1e160 * z)
+    known = [name for name, value in plain.items() if not math.isnan(value)]
+    assert [large[name] for name in known] == pytest.approx([plain[name] for name in known])
+
+
+def test_a_dead_embedding_has_the_worst_directions() -> None:
+    dead = label_free(torch.zeros(50, 8), torch.zeros(20, 3, 8))
+    assert dead["uniformity"] == pytest.approx(0, abs=1e-12)
+    assert dead["self_cluster"] == pytest.approx(1)
+    assert (dead["alignment"], dead["rankme"]) == pytest.approx((0, 1), abs=1e-4)
+
+
 @pytest.mark.slow
 def test_measures_over_pairs_look_at_evenly_spaced_rows() -> None:
     z = embeddings(2 * PAIRWISE_ROWS, 4)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 from conjoin.core import metrics
 from conjoin.core.metrics import AlphaReQ, EmbeddingEigenvalues, NESum, RankMe, SelfCluster, StableRank
@@ -53,6 +54,32 @@ def test_rows_beyond_the_maximum_are_ignored() -> None:
     torch.testing.assert_close(everything.compute(), metrics.stable_rank(z))
 
 
+def test_forward_minds_the_maximum() -> None:
+    metric = RankMe(max_samples=40)
+    for part in rows().split(16):
+        torch.testing.assert_close(metric(part), metrics.rankme(part))
+    torch.testing.assert_close(metric.compute(), metrics.rankme(rows()[:40]))
+
+
+def test_a_collection_tells_members_apart() -> None:
+    members: dict[str, Any] = {
+        "all": RankMe(),
+        "few": RankMe(max_samples=20),
+        "nesum": NESum(),
+        "cluster": SelfCluster(),
+    }
+    found = MetricCollection(members)
+    z = torch.cat((torch.nn.functional.normalize(rows()[:16], dim=1), rows()[16:]))  # unit length first
+    for part in z.split(16):
+        found.update(part)
+    values = found.compute()
+    assert sorted(map(sorted, found.compute_groups.values())) == [["all", "nesum"], ["cluster"], ["few"]]
+    torch.testing.assert_close(values["all"], metrics.rankme(z), rtol=1e-6, atol=0)
+    torch.testing.assert_close(values["few"], metrics.rankme(z[:20]), rtol=1e-6, atol=0)
+    torch.testing.assert_close(values["nesum"], metrics.nesum(z))
+    torch.testing.assert_close(values["cluster"], metrics.self_cluster(z))
+
+
 def test_reset_and_forward() -> None:
     metric = NESum()
     metric.update(100 * rows())
@@ -78,6 +105,16 @@ def test_guards() -> None:
         pytest.warns(UserWarning, match="before the ``update``"),
     ):
         RankMe().compute()
+    with (
+        pytest.raises(ValueError, match="SelfCluster has seen no embeddings"),
+        pytest.warns(UserWarning, match="before the ``update``"),
+    ):
+        SelfCluster().compute()
+    for width in (1, 8):
+        metric = RankMe()
+        metric.update(rows())
+        with pytest.raises(ValueError, match=f"of 12 and of {width} columns cannot be measured together"):
+            metric.update(rows()[:, :width])
     lonely = EmbeddingEigenvalues()
     lonely.update(rows(1))
     with pytest.raises(ValueError, match="at least 2 embeddings, got 1"):
@@ -102,6 +139,13 @@ def test_two_ranks_give_the_value_of_all_rows(ddp: Any) -> None:
     for values in ddp(two_ranks):
         for name, value in values.items():
             torch.testing.assert_close(value, FUNCTIONS[name](rows()), rtol=0, atol=1e-10)
+
+
+def test_self_cluster_of_a_dead_embedding() -> None:
+    metric = SelfCluster()
+    for part in torch.zeros(30, 4).split(8):
+        metric.update(part)
+    assert float(metric.compute()) == pytest.approx(1)
 
 
 def test_self_cluster_metric_is_blind_to_lengths() -> None:

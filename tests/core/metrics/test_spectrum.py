@@ -132,7 +132,26 @@ def test_bad_rows_are_left_out_loudly() -> None:
         assert torch.equal(rankme(spoiled), rankme(z))
 
 
+def test_dead_rows_coincide_and_short_ones_have_a_direction() -> None:
+    assert float(self_cluster(torch.zeros(20, 4))) == pytest.approx(1)
+    z = torch.randn(30, 5, dtype=torch.float64, generator=generator())
+    for scale in (1e-13, 1e-200, 1e200):
+        assert float(self_cluster(scale * z)) == pytest.approx(float(self_cluster(z)))
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e-170])
+def test_squares_neither_overflow_nor_vanish(scale: float) -> None:
+    z = torch.randn(30, 5, dtype=torch.float64, generator=generator())
+    for measure in (rankme, nesum, stable_rank):
+        assert float(measure(scale * z)) == pytest.approx(float(measure(z)))
+    assert float(alpha_req(scale * z, (1, 5)).alpha) == pytest.approx(float(alpha_req(z, (1, 5)).alpha))
+    torch.testing.assert_close(singular_values(scale * z), scale * singular_values(z))
+
+
 def test_guards() -> None:
+    for measure in (rankme, stable_rank):
+        with pytest.raises(ValueError, match="needs at least one embedding, got none"):
+            measure(torch.zeros(0, 3))
     with pytest.raises(ValueError, match=r"shape \(N, K\)"):
         rankme(torch.zeros(3))
     with pytest.raises(ValueError, match="at least 2 embeddings, got 1"):

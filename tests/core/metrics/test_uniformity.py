@@ -16,6 +16,8 @@ def embeddings(count: int = 31) -> torch.Tensor:
 
 def test_by_hand() -> None:
     assert float(uniformity(torch.ones(9, 3))) == pytest.approx(0, abs=1e-12)
+    assert float(uniformity(torch.zeros(9, 3))) == pytest.approx(0, abs=1e-12)  # dead
+    assert float(uniformity(torch.full((9, 3), 1e-30))) == pytest.approx(0, abs=1e-12)
     cross = torch.tensor([[1.0, 0], [0, 2], [-3, 0], [0, -4]])
     # Of six pairs, four are at a right angle and two opposite.
     expected = math.log((4 * math.exp(-2 * 2) + 2 * math.exp(-2 * 4)) / 6)

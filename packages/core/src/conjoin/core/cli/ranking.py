@@ -35,6 +35,7 @@ class Ranked:
         width: K.
         values: Value of each measure, NaN where it cannot be taken.
         probe: ``metric``, ``val`` and ``test`` of the linear probe; empty without labels.
+        reason: Why it has no value at all; empty if it has.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Ranked:
     width: int
     values: dict[str, float]
     probe: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether no measure can be taken: its embeddings are not finite."""
+        return all(map(math.isnan, self.values.values()))
 
     @property
     def score(self) -> float:
@@ -72,12 +79,12 @@ class Agreement:
 
 
 def order(runs: Sequence[Ranked], by: str) -> list[Ranked]:
-    """Best first; those without a value last."""
+    """Best first; then those without a value, and last those without any."""
     goodness = COLUMNS[by].goodness
 
-    def place(ranked: Ranked) -> tuple[bool, float]:
+    def place(ranked: Ranked) -> tuple[bool, bool, float]:
         value = ranked.values[by]
-        return math.isnan(value), 0.0 if math.isnan(value) else -goodness(value)
+        return math.isnan(value), ranked.diverged, 0.0 if math.isnan(value) else -goodness(value)
 
     return sorted(runs, key=place)
 
@@ -163,7 +170,8 @@ def _packed(columns: Sequence[str], runs: Sequence[Ranked], room: int) -> list[l
 
 def cautions(runs: Sequence[Ranked]) -> list[str]:
     """What makes the values of these runs hard to compare."""
-    said = []
+    said = [f"{ranked.name}: {ranked.reason}." for ranked in runs if ranked.reason]
+    runs = [ranked for ranked in runs if not ranked.reason]
     if len({(ranked.rows, ranked.width) for ranked in runs}) > 1:
         shapes = ", ".join(sorted({f"{ranked.rows} x {ranked.width}" for ranked in runs}))
         said.append(

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 from torchmetrics import Metric
 
 from conjoin.core.metrics.rows import finite_views
+from conjoin.core.metrics.spectrum import unit_rows
 
 __all__ = ("Alignment", "alignment")
 
@@ -40,7 +40,7 @@ def alignment(views: Tensor, alpha: float = 2.0) -> Tensor:
 
 
 def _sums(views: Tensor, alpha: float) -> tuple[Tensor, int]:
-    unit = normalize(views, dim=-1)
+    unit = unit_rows(views)
     total = unit.new_zeros(())
     pairs = list(combinations(range(views.shape[1]), 2))
     for one, other in pairs:
@@ -63,6 +63,8 @@ class Alignment(Metric):
         if alpha <= 0:
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.alpha = alpha
+        # A state, so that a MetricCollection does not take two powers for one.
+        self.add_state("power", torch.tensor(alpha, dtype=torch.float64), dist_reduce_fx="max")
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("pairs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from conjoin.core import random
 from conjoin.core.metrics.intrinsic_dimension import intrinsic_dimension
 from conjoin.core.metrics.kmeans import kmeans
 from conjoin.core.metrics.rows import RowMetric
-from conjoin.core.metrics.spectrum import finite_rows
+from conjoin.core.metrics.spectrum import finite_rows, unit_rows
 
 __all__ = ("Clid", "ClidParts", "clid", "cluster_learnability")
 
@@ -47,7 +46,7 @@ def cluster_learnability(z: Tensor, clusters: int | None = None, seed: int = 0) 
     Raises:
         ValueError: Fewer than four rows, or more clusters than rows.
     """
-    unit = normalize(finite_rows(z), dim=1)
+    unit = unit_rows(finite_rows(z))
     rows = len(unit)
     if rows < 4:
         raise ValueError(f"cluster learnability needs at least 4 embeddings, got {rows}")
@@ -75,8 +74,8 @@ class Clid(RowMetric):
     Args:
         clusters: See :func:`~conjoin.core.metrics.cluster_learnability`.
         seed: See there.
-        max_samples: Rows to look at, over all ranks together (the work grows with their square);
-            ``None`` for all.
+        max_samples: Rows to look at, over all ranks together, the same number on each (the work grows
+            with their square); ``None`` for all.
     """
 
     higher_is_better = True
@@ -92,8 +91,10 @@ class Clid(RowMetric):
         """Take in embeddings ``z`` (N, K) of the samples numbered ``index`` (N,), from 0.
 
         Raises:
-            ValueError: A number is negative.
+            ValueError: There are no numbers, or one is negative.
         """
+        if index is None:
+            raise ValueError("Clid needs the samples' numbers: give an index")
         if bool((index < 0).any()):
             raise ValueError("Clid needs the samples' numbers: index must not be negative")
         self.keep(z, index)

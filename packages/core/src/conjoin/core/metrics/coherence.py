@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from conjoin.core.metrics.rows import RowMetric
-from conjoin.core.metrics.spectrum import finite_rows
+from conjoin.core.metrics.spectrum import finite_rows, scaled
 
 __all__ = ("Coherence", "coherence")
 
@@ -32,7 +32,7 @@ def coherence(z: Tensor, tolerance: float = 1e-6) -> Tensor:
     Raises:
         ValueError: No row, or nothing but zeros.
     """
-    z = finite_rows(z)
+    z, _ = scaled(finite_rows(z))
     if not bool(z.any()):
         raise ValueError(f"coherence needs embeddings that are not all zero, got {len(z)} of zeros")
     # Through QR and not through the Gram matrix, whose condition is the square.
@@ -48,7 +48,7 @@ class Coherence(RowMetric):
 
     Args:
         tolerance: See :func:`~conjoin.core.metrics.coherence`.
-        max_samples: Rows to look at, over all ranks together; ``None`` for all.
+        max_samples: Rows to look at, over all ranks together, the same number on each; ``None`` for all.
     """
 
     higher_is_better = False

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from conjoin.core.metrics.representation import _MomentMetric
-from conjoin.core.metrics.spectrum import singular_values
+from conjoin.core.metrics.spectrum import some_singular_values
 
 __all__ = ("PseudoConditionNumber", "pseudo_condition_number")
 
@@ -25,10 +25,7 @@ def pseudo_condition_number(z: Tensor) -> Tensor:
     Raises:
         ValueError: There is no row.
     """
-    sigma = singular_values(z)
-    if not len(sigma):
-        raise ValueError("a condition number needs at least one embedding, got none")
-    return _ratio(sigma)
+    return _ratio(some_singular_values(z, "a condition number"))
 
 
 def _ratio(sigma: Tensor) -> Tensor:

@@ -22,12 +22,13 @@ def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _signs(x: Tensor) -> Tensor:
-    """(N, N): -1, 0 or 1 by the order of each pair; infinities equal themselves."""
-    return (x.unsqueeze(1) > x).to(torch.float64) - (x.unsqueeze(1) < x).to(torch.float64)
+    """(N, N): -1, 0 or 1 by the order of each pair; infinities equal themselves, and NaN has no order."""
+    signs = (x.unsqueeze(1) > x).to(torch.float64) - (x.unsqueeze(1) < x).to(torch.float64)
+    return torch.where(x.isnan(), torch.nan, signs)
 
 
 def kendall(a: Tensor, b: Tensor) -> Tensor:
-    """Kendall's tau-b of two lists (N,), a float64 scalar; NaN if all of a list are tied.
+    """Kendall's tau-b of two lists (N,), a float64 scalar; NaN if all of a list are tied or one is NaN.
 
     Raises:
         ValueError: The lists differ in length or have fewer than two entries.
@@ -37,7 +38,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's rho of two lists (N,), a float64 scalar; NaN if all of a list are tied.
+    """Spearman's rho of two lists (N,), a float64 scalar; NaN if all of a list are tied or one is NaN.
 
     Raises:
         ValueError: The lists differ in length or have fewer than two entries.

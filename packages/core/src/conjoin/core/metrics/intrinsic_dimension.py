@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from conjoin.core.metrics.rows import blocks
-from conjoin.core.metrics.spectrum import finite_rows
+from conjoin.core.metrics.spectrum import finite_rows, scaled
 
 __all__ = ("intrinsic_dimension",)
 
@@ -35,7 +35,7 @@ def intrinsic_dimension(z: Tensor, keep: float = 0.9) -> Tensor:
     """
     if not 0 < keep < 1:
         raise ValueError(f"keep must lie in (0, 1), got {keep}")
-    z = finite_rows(z)
+    z, _ = scaled(finite_rows(z))
     if len(z) < 3:
         raise ValueError(f"two nearest neighbours need at least 3 embeddings, got {len(z)}")
     z = z - z.mean(dim=0)

@@ -21,14 +21,14 @@ as much as samples do carry noise, and count little here, while RankMe counts th
 :math:`L^{-1} \Sigma_b L^{-\top}` with the Cholesky factor :math:`L` of :math:`\Sigma_w`: they are the same.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from conjoin.core.metrics.rows import check_max_samples, finite_views, share_of
-from conjoin.core.metrics.spectrum import rankme_from_singular_values, spectrum
+from conjoin.core.metrics.moments import Moments, MomentState, moments
+from conjoin.core.metrics.rows import finite_views, share_of
+from conjoin.core.metrics.spectrum import is_rounding, rankme_from_singular_values, spectrum
 
 __all__ = ("LiDAR", "lidar")
 
@@ -39,32 +39,45 @@ def lidar(views: Tensor, delta: float = 1e-4, eps: float = 1e-8) -> Tensor:
     Args:
         views: Embeddings of the views, grouped by sample.
         delta: Added to the diagonal of the scatter within samples. It is in units of the squared
-            embeddings: the value is blind to scale only where the scatter is far above it.
+            embeddings: the value is blind to scale only where the scatter is far above it. Where the scatter
+            is so large that it is lost in its rounding, what is added is as large as the rounding.
         eps: Added to each normalised eigenvalue.
 
     Raises:
         ValueError: Fewer than two samples or two views.
     """
     views = finite_views(views)
-    samples, count, width = views.shape
-    if samples < 2:
-        raise ValueError(f"LiDAR tells samples apart: give at least 2, got {samples}")
-    means = views.mean(dim=1)
-    away = means - means.mean(dim=0)
-    rest = (views - means.unsqueeze(1)).reshape(-1, width)
-    within = rest.T @ rest / (samples * (count - 1))
-    return _rank(away.T @ away / (samples - 1), within, delta, eps)
+    if len(views) < 2:
+        raise ValueError(f"LiDAR tells samples apart: give at least 2, got {len(views)}")
+    return _rank(_moments(views), delta, eps)
 
 
-def _rank(between: Tensor, within: Tensor, delta: float, eps: float) -> Tensor:
+def _moments(views: Tensor) -> Moments:
+    """Of the means of the views, with the scatter around them and its degrees of freedom."""
+    # From the first view, so that views that are equal have a scatter of exactly zero.
+    rest = views - views[:, :1]
+    shift = rest.mean(dim=1, keepdim=True)
+    means = (views[:, :1] + shift).squeeze(1)
+    rest = (rest - shift).flatten(0, 1)
+    freedom = torch.tensor(len(views) * (views.shape[1] - 1), device=views.device)
+    return moments(means, within=rest.T @ rest, freedom=freedom)
+
+
+def _rank(found: Moments, delta: float, eps: float) -> Tensor:
+    between, within = found["scatter"] / (found["count"] - 1), found["within"] / found["freedom"]
+    if not bool(between.isfinite().all() and within.isfinite().all()):
+        raise ValueError("the embeddings are too large: their squares overflow float64")
+    square = between.trace() + found["mean"].square().sum()
+    between = torch.where(is_rounding(between.trace(), square), 0, between)
     eye = torch.eye(len(within), dtype=within.dtype, device=within.device)
-    factor = torch.linalg.cholesky(within + delta * eye)
+    rounding = torch.finfo(within.dtype).eps * len(within) * within.trace()
+    factor = torch.linalg.cholesky(within + rounding.clamp(min=delta) * eye)
     half = torch.linalg.solve_triangular(factor, between, upper=False)
     whole = torch.linalg.solve_triangular(factor, half.T, upper=False)
     return rankme_from_singular_values(spectrum((whole + whole.T) / 2), eps)
 
 
-class LiDAR(Metric):
+class LiDAR(MomentState):
     """Streaming :func:`~conjoin.core.metrics.lidar`, exact over ranks.
 
     Keeps sums (K x K, float64) and no rows. All views of a sample come in one update, so there is no
@@ -73,7 +86,7 @@ class LiDAR(Metric):
     Args:
         delta: See :func:`~conjoin.core.metrics.lidar`.
         eps: See there.
-        max_samples: Samples to look at, over all ranks together; ``None`` for all.
+        max_samples: Samples to look at, over all ranks together, the same number on each; ``None`` for all.
 
     Example:
         >>> metric = LiDAR()
@@ -82,46 +95,32 @@ class LiDAR(Metric):
         7.0
     """
 
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
+    names: ClassVar[tuple[str, ...]] = (*MomentState.names, "within", "freedom")
 
-    samples: Tensor
-    total: Tensor
-    second: Tensor
-    scatter: Tensor
+    within: Tensor
     freedom: Tensor
 
     def __init__(
         self, delta: float = 1e-4, eps: float = 1e-8, max_samples: int | None = 25_600, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(max_samples, **kwargs)
         if delta <= 0:
             raise ValueError(f"delta must be positive, got {delta}")
         self.delta = delta
         self.eps = eps
-        self.max_samples = check_max_samples(max_samples)
-        for name in ("samples", "freedom"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        # Scalars stand for "no width known yet".
-        for name in ("total", "second", "scatter"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("within", torch.zeros(0, 0, dtype=torch.float64))
+        self.add_state("freedom", torch.zeros((), dtype=torch.int64))
 
     def update(self, views: Tensor) -> None:
         """Take in the views (N, Q, K) of N samples."""
         views = finite_views(views)
-        views = views[: share_of(self.max_samples, int(self.samples), len(views))]
-        means = views.mean(dim=1)
-        rest = (views - means.unsqueeze(1)).flatten(0, 1)
-        self.samples = self.samples + len(views)
-        self.freedom = self.freedom + len(views) * (views.shape[1] - 1)
-        self.total = self.total + means.sum(dim=0)
-        self.second = self.second + means.T @ means
-        self.scatter = self.scatter + rest.T @ rest
+        views = views[: share_of(self.max_samples, int(self.count), len(views))]
+        if len(views):
+            self.take(_moments(views))
 
     def compute(self) -> Tensor:
         """The value, a float64 scalar."""
-        if int(self.samples) < 2:
-            raise ValueError(f"LiDAR tells samples apart: give at least 2, got {int(self.samples)}")
-        between = self.second - torch.outer(self.total, self.total) / self.samples
-        return _rank(between / (self.samples - 1), self.scatter / self.freedom, self.delta, self.eps)
+        if int(self.count) < 2:
+            raise ValueError(f"LiDAR tells samples apart: give at least 2, got {int(self.count)}")
+        return _rank(self._moments(), self.delta, self.eps)

@@ -15,6 +15,7 @@ from conjoin.core.metrics.coherence import coherence
 from conjoin.core.metrics.condition import pseudo_condition_number
 from conjoin.core.metrics.intrinsic_dimension import intrinsic_dimension
 from conjoin.core.metrics.lidar import lidar
+from conjoin.core.metrics.rows import finite_samples
 from conjoin.core.metrics.spectrum import alpha_req, finite_rows, nesum, rankme, self_cluster, stable_rank
 from conjoin.core.metrics.uniformity import uniformity
 
@@ -85,19 +86,23 @@ def label_free(z: Tensor, views: Tensor | None = None) -> dict[str, float]:
             measures on views out.
 
     Returns:
-        A value per name; NaN where a measure cannot be taken, as a power law through three eigenvalues.
+        A value per name; NaN where a measure cannot be taken, as a power law through three eigenvalues, and
+        everywhere of a run that has diverged, where no row is finite.
     """
     z = finite_rows(z)
     some = torch.arange(min(len(z), PAIRWISE_ROWS), device=z.device)
     some = some * len(z) // max(len(some), 1)
-    if views is not None and _same(views):
-        views = None
+    if views is not None:
+        views = views[finite_samples(views, "NQK")]
+        views = None if _same(views) else views
     given: dict[On, Tensor | None] = {"rows": z, "pairs": z[some], "views": views}
     return {name: _value(measure, given[measure.on]) for name, measure in MEASURES.items()}
 
 
 def _same(views: Tensor) -> bool:
     """Whether the views of a sample differ by nothing but rounding, beside what tells samples apart."""
+    if not len(views):
+        return True
     first = views[:, :1]
     # Strictly less: embeddings that are all one point have no spread, but a LiDAR.
     return bool((views - first).abs().max() < 1e-4 * (first - first.mean(dim=0)).abs().max())
@@ -108,5 +113,6 @@ def _value(measure: Measure, given: Tensor | None) -> float:
         return math.nan
     try:
         return float(measure.of(given))
-    except ValueError:  # too few rows or eigenvalues, or all zero
+    # Too few rows or eigenvalues, all zero, or too large.
+    except (ValueError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]  # not in its __all__
         return math.nan

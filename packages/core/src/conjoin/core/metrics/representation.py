@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streaming torchmetrics over embeddings, exact over ranks.
 
-A metric keeps the sums ``N``, ``sum z`` and ``sum z z^T`` in float64. They add up over batches and
-ranks, so the value is that of all rows together, in whatever order and on whichever rank they
-came, and memory is K x K instead of N x K. Every rank must have been given at least one row.
+A metric keeps the number of rows, their mean and their second moment around it in float64. They add up
+over batches and ranks, so the value is that of all rows together, in whatever order and on whichever rank
+they came, and memory is K x K instead of N x K. A rank without rows adds nothing.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from conjoin.core.distributed import world_size
+from conjoin.core.metrics.moments import MomentState, moments
+from conjoin.core.metrics.rows import share_of
 from conjoin.core.metrics.spectrum import (
     PowerLaw,
     finite_rows,
@@ -21,68 +21,58 @@ from conjoin.core.metrics.spectrum import (
     ratio_to_largest,
     self_cluster_from_moment,
     spectrum,
+    unit_rows,
 )
 
 __all__ = ("AlphaReQ", "EmbeddingEigenvalues", "NESum", "RankMe", "SelfCluster", "StableRank")
 
 
-class _MomentMetric(Metric):
-    """Base: counts, sums and second moments of the rows seen.
+class _MomentMetric(MomentState):
+    """Base: moments of the rows seen.
 
     Args:
         max_samples: Rows to look at, over all ranks together; later ones are ignored, because
-            values are comparable only at equal N. ``None`` looks at all.
+            values are comparable only at equal N. Of W ranks each looks at ``max_samples // W``.
+            ``None`` looks at all.
     """
 
-    is_differentiable = False
     higher_is_better: bool | None = True
-    full_state_update = False
-
-    count: Tensor
-    total: Tensor
-    second: Tensor
 
     def __init__(self, max_samples: int | None = 25_600, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if max_samples is not None and max_samples < 2:
-            raise ValueError(f"max_samples must be at least 2 or None, got {max_samples}")
-        self.max_samples = max_samples
-        # Scalars stand for "no width known yet"; the first rows broadcast them to (K,) and (K, K).
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("second", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        super().__init__(max_samples, **kwargs)
 
     def update(self, z: Tensor) -> None:
         """Take in embeddings ``z`` (N, K)."""
         z = self._prepare(finite_rows(z))
-        if self.max_samples is not None:
-            share = self.max_samples // world_size()
-            z = z[: max(share - int(self.count), 0)]
-        self.count = self.count + len(z)
-        self.total = self.total + z.sum(dim=0)
-        self.second = self.second + z.T @ z
+        z = z[: share_of(self.max_samples, int(self.count), len(z))]
+        if len(z):
+            self.take(moments(z))
 
     def _prepare(self, z: Tensor) -> Tensor:
         return z
 
-    def _singular_values(self) -> Tensor:
+    def _second(self) -> Tensor:
+        """``sum z z^T`` (K, K)."""
         if int(self.count) < 1:
             raise ValueError(f"{type(self).__name__} has seen no embeddings: call update first")
-        values = spectrum(self.second).sqrt()
+        return self.scatter + self.count * torch.outer(self.mean, self.mean)
+
+    def _singular_values(self) -> Tensor:
+        values = spectrum(self._second()).sqrt()
         return values[: int(self.count)]
 
     def _eigenvalues(self) -> Tensor:
         if int(self.count) < 2:
             raise ValueError(f"a covariance needs at least 2 embeddings, got {int(self.count)}")
-        centred = self.second - torch.outer(self.total, self.total) / self.count
-        return spectrum(centred / (self.count - 1))
+        return spectrum(self.scatter / (self.count - 1), self._square())
 
 
 class RankMe(_MomentMetric):
     """Effective rank of the embeddings, see :func:`~conjoin.core.metrics.rankme`.
 
     Args:
-        max_samples: Rows to look at, over all ranks together (the paper's 25,600); ``None`` for all.
+        max_samples: Rows to look at, over all ranks together (the paper's 25,600), the same number on each;
+            ``None`` for all.
         eps: Added to each normalised singular value.
 
     Example:
@@ -157,9 +147,14 @@ class SelfCluster(_MomentMetric):
 
     higher_is_better = False
 
+    def __init__(self, max_samples: int | None = 25_600, **kwargs: Any) -> None:
+        super().__init__(max_samples, **kwargs)
+        # So that a MetricCollection does not take it for one of rows that happened to have unit length.
+        self.add_state("unit", torch.tensor(1), dist_reduce_fx="max")
+
     def _prepare(self, z: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(z, dim=1)
+        return unit_rows(z)
 
     def compute(self) -> Tensor:
         """The value, a float64 scalar."""
-        return self_cluster_from_moment(self.second, int(self.count))
+        return self_cluster_from_moment(self._second(), int(self.count))

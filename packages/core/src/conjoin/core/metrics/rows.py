@@ -4,21 +4,22 @@
 Distances and leverages are no functions of second moments, so :class:`RowMetric` keeps the rows
 themselves, gathers them from all ranks and, where samples are numbered, puts them in the order of their
 numbers and keeps each sample once. The result then depends neither on the order in which samples came,
-nor on who saw them, nor on the repetitions of samplers that pad. Every rank must have been given at
-least one row.
+nor on who saw them, nor on the repetitions of samplers that pad. A rank without rows adds nothing.
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from conjoin.core.distributed import world_size
 
-__all__ = ("RowMetric", "finite_samples", "share_of")
+__all__ = ("CappedMetric", "RowMetric", "finite_samples", "share_of")
 
 # Entries of a block of pairwise distances: 32 MiB of float64.
 BLOCK = 1 << 22
@@ -56,7 +57,7 @@ def finite_views(views: Tensor) -> Tensor:
 
 
 def share_of(max_samples: int | None, seen: int, offered: int) -> int:
-    """How many of the offered samples this rank takes in, so that all ranks keep ``max_samples``."""
+    """How many of the offered samples this rank takes in: at most ``max_samples // world_size`` in all."""
     if max_samples is None:
         return offered
     return min(offered, max(max_samples // world_size() - seen, 0))
@@ -73,30 +74,60 @@ def check_max_samples(max_samples: int | None) -> int | None:
     return max_samples
 
 
+def _widths(one: int, other: int) -> ValueError:
+    return ValueError(f"embeddings of {one} and of {other} columns cannot be measured together")
+
+
 def blocks(rows: int) -> list[slice]:
     """Slices of ``range(rows)`` whose distances to all rows fit in one block of memory."""
     size = max(BLOCK // max(rows, 1), 1)
     return [slice(start, start + size) for start in range(0, rows, size)]
 
 
-class RowMetric(Metric):
-    """Base: keeps rows (N, K) and their samples' numbers.
+class CappedMetric(Metric):
+    """Base: looks at ``max_samples`` samples at most.
 
     Args:
-        max_samples: Rows to look at, over all ranks together; later ones are ignored, because values are
-            comparable only at equal N. ``None`` looks at all.
+        max_samples: Samples to look at, over all ranks together; later ones are ignored, because values are
+            comparable only at equal N. Of W ranks each looks at ``max_samples // W``. ``None`` looks at all.
     """
 
     is_differentiable = False
     higher_is_better: bool | None = None
-    full_state_update = False
+    # The maximum counts what was seen before, which forward() otherwise hides from update().
+    full_state_update = True
+
+    cap: Tensor
+
+    def __init__(self, max_samples: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_samples = check_max_samples(max_samples)
+        # A state, because a MetricCollection lets metrics share their states where these are alike. Split,
+        # because it compares with a tolerance.
+        self.add_state("cap", torch.tensor(divmod(max_samples or 0, 1000)), dist_reduce_fx="max")
+
+    def _incoming(self, state: dict[str, Any] | Metric) -> dict[str, Any]:
+        """The state to merge, of a metric or as it is."""
+        if not isinstance(state, Metric):
+            return state
+        if not isinstance(state, type(self)):
+            raise ValueError(f"{type(self).__name__} cannot take in the state of a {type(state).__name__}")
+        return state.metric_state
+
+
+class RowMetric(CappedMetric):
+    """Base: keeps rows (N, K) and their samples' numbers.
+
+    Args:
+        max_samples: Rows to look at, over all ranks together, the same number on each; later ones are
+            ignored, because values are comparable only at equal N. ``None`` looks at all.
+    """
 
     rows: list[Tensor]
     numbers: list[Tensor]
 
     def __init__(self, max_samples: int | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_samples = check_max_samples(max_samples)
+        super().__init__(max_samples, **kwargs)
         self.add_state("rows", [], dist_reduce_fx="cat")
         self.add_state("numbers", [], dist_reduce_fx="cat")
 
@@ -104,17 +135,41 @@ class RowMetric(Metric):
         """Take in embeddings ``z`` (N, K) of the samples ``index`` (N,); None numbers none of them.
 
         Raises:
-            ValueError: There is not one number per row.
+            ValueError: There is not one number per row, or rows differ in width.
         """
         finite = finite_samples(z)
         index = torch.full((len(z),), -1, device=z.device) if index is None else index.to(z.device)
         if index.shape != z.shape[:1]:
             raise ValueError(f"{len(z)} embeddings need an index of as many, got {tuple(index.shape)}")
+        if self.rows and z.shape[1] != self.rows[0].shape[1]:
+            raise _widths(self.rows[0].shape[1], z.shape[1])
         count = share_of(self.max_samples, sum(map(len, self.rows)), int(finite.sum()))
         # At least single precision; what came in float32 is kept in it, which loses nothing.
         wide = torch.promote_types(z.dtype, torch.float32)
         self.rows.append(z.detach()[finite][:count].to(wide))
         self.numbers.append(index[finite][:count].to(torch.int64))
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Take in what another metric of this class, or its state, has seen, whatever the maximum."""
+        state = self._incoming(incoming_state)
+        self.rows = [*self.rows, *state["rows"]]
+        self.numbers = [*self.numbers, *state["numbers"]]
+        self._computed = None
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None
+    ) -> None:
+        group = process_group or self.process_group
+        # All ranks must send the same type and number of axes, one without rows as well.
+        rows = dim_zero_cat(self.rows) if self.rows else torch.empty(0, 0, device=self.device)
+        number = dim_zero_cat(self.numbers) if self.numbers else torch.empty(0, device=self.device)
+        every = dist_sync_fn(rows.to(torch.float64), group=group)
+        numbers = dist_sync_fn(number.to(torch.int64), group=group)
+        every = [part for part in every if len(part)]
+        for part in every[1:]:
+            if part.shape[1] != every[0].shape[1]:
+                raise _widths(every[0].shape[1], part.shape[1])
+        self.rows, self.numbers = every, numbers
 
     def kept(self) -> Tensor:
         """(N, K) float64, numbered samples in ascending order and once each.

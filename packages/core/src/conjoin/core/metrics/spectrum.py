@@ -39,6 +39,10 @@ __all__ = (
 )
 
 
+# Rounding of a mean, squared: below this share of the mean squared row a variance is that of equal rows.
+_ROUNDING = (64 * torch.finfo(torch.float64).eps) ** 2
+
+
 class PowerLaw(NamedTuple):
     """A straight line through a log-log spectrum: ``ln l_j = intercept - alpha ln j``."""
 
@@ -64,18 +68,71 @@ def finite_rows(z: Tensor) -> Tensor:
     return z
 
 
-def spectrum(gram: Tensor) -> Tensor:
-    """Eigenvalues of a positive semi-definite float64 matrix, descending, rounding noise set to zero."""
+def scaled(z: Tensor) -> tuple[Tensor, float]:
+    """``z`` over a power of two, and that power: no square of an entry overflows or vanishes."""
+    exponent = math.frexp(float(z.abs().amax()))[1] if z.numel() else 0
+    power = 2.0 ** max(min(exponent, 1000), -1000)
+    return z / power, power
+
+
+def unit_rows(z: Tensor) -> Tensor:
+    """Directions of the rows of ``z`` (..., K), however short; rows of zeros are all given the same one."""
+    if not z.shape[-1]:
+        return z
+    z = z / z.abs().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(z.dtype).tiny)
+    z = torch.where((z == 0).all(dim=-1, keepdim=True), 1.0, z)
+    unit: Tensor = z / torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    return unit
+
+
+def centred(z: Tensor) -> tuple[Tensor, Tensor]:
+    """``z`` (N, K) less its mean, and the mean (K,); exactly zero where all rows are equal."""
+    first = z[:1]
+    z = z - first
+    rest = z.mean(dim=0)
+    return z - rest, first[0] + rest
+
+
+def is_rounding(variance: Tensor, square: Tensor) -> Tensor:
+    """Whether a variance is that of equal rows whose mean squared norm is ``square``."""
+    return variance <= _ROUNDING * square
+
+
+def spectrum(gram: Tensor, square: Tensor | float = 0.0) -> Tensor:
+    """Eigenvalues of a positive semi-definite float64 matrix, descending, rounding noise set to zero.
+
+    Args:
+        gram: The matrix.
+        square: Of a covariance: mean squared norm of the rows before they were centred.
+
+    Raises:
+        ValueError: The matrix is not finite.
+    """
+    if not bool(gram.isfinite().all()):
+        raise ValueError("the embeddings are too large: their squares overflow float64")
     values = torch.linalg.eigvalsh(gram).flip(-1)
     noise = torch.finfo(values.dtype).eps * values.shape[-1] * values[..., :1].clamp(min=0)
+    noise = noise.clamp(min=_ROUNDING * float(square))
     return torch.where(values > noise, values, 0)
 
 
 def singular_values(z: Tensor) -> Tensor:
     """The min(N, K) singular values of ``z`` (N, K), descending, float64; no centering."""
-    z = finite_rows(z)
+    z, power = scaled(finite_rows(z))
     gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
-    return spectrum(gram).sqrt()
+    return spectrum(gram).sqrt() * power
+
+
+def some_singular_values(z: Tensor, what: str) -> Tensor:
+    """:func:`singular_values` of at least one row.
+
+    Raises:
+        ValueError: There is none; ``what`` needs it.
+    """
+    sigma = singular_values(z)
+    if not len(sigma):
+        raise ValueError(f"{what} needs at least one embedding, got none")
+    return sigma
 
 
 def embedding_eigenvalues(z: Tensor) -> Tensor:
@@ -86,14 +143,21 @@ def embedding_eigenvalues(z: Tensor) -> Tensor:
     Raises:
         ValueError: Fewer than two rows.
     """
-    z = finite_rows(z)
+    values, power = _scaled_eigenvalues(z)
+    return values * power * power
+
+
+def _scaled_eigenvalues(z: Tensor) -> tuple[Tensor, float]:
+    """The eigenvalues of the covariance of ``z`` over a power, and the power."""
+    z, power = scaled(finite_rows(z))
     rows, width = z.shape
     if rows < 2:
         raise ValueError(f"a covariance needs at least 2 embeddings, got {rows}")
-    z = z - z.mean(dim=0)
+    square = z.square().sum() / rows
+    z, _ = centred(z)
     gram = z.T @ z if width <= rows else z @ z.T
-    values = spectrum(gram / (rows - 1))
-    return torch.nn.functional.pad(values, (0, width - len(values)))
+    values = spectrum(gram / (rows - 1), square)
+    return torch.nn.functional.pad(values, (0, width - len(values))), power
 
 
 def rankme_from_singular_values(sigma: Tensor, eps: float = 1e-7) -> Tensor:
@@ -110,13 +174,16 @@ def rankme(z: Tensor, eps: float = 1e-7) -> Tensor:
     """Effective rank of the embeddings ``z`` (N, K): about 1 when collapsed, at most about min(N, K).
 
     Neither centred nor squared. Compare only values with the same N and K, of one method.
+
+    Raises:
+        ValueError: There is no row.
     """
-    return rankme_from_singular_values(singular_values(z), eps)
+    return rankme_from_singular_values(some_singular_values(z, "RankMe"), eps)
 
 
 def nesum(z: Tensor) -> Tensor:
     """Sum of the covariance's eigenvalues over the largest: K when whitened, 1 when of rank one."""
-    return ratio_to_largest(embedding_eigenvalues(z))
+    return ratio_to_largest(_scaled_eigenvalues(z)[0])
 
 
 def ratio_to_largest(eigenvalues: Tensor) -> Tensor:
@@ -131,8 +198,14 @@ def participation_ratio(eigenvalues: Tensor) -> Tensor:
 
 
 def stable_rank(z: Tensor) -> Tensor:
-    """``||Z||_F^2 / ||Z||_2^2`` of the embeddings ``z`` (N, K); no centering."""
-    return ratio_to_largest(singular_values(z).square())
+    """``||Z||_F^2 / ||Z||_2^2`` of the embeddings ``z`` (N, K); no centering.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    sigma = some_singular_values(z, "a stable rank")
+    # Divided before squaring, which the largest embeddings would not survive.
+    return (sigma / sigma[0].clamp(min=torch.finfo(sigma.dtype).tiny)).square().sum()
 
 
 def power_law(eigenvalues: Tensor, window: tuple[int, int] = (4, 100), weighted: bool = True) -> PowerLaw:
@@ -163,13 +236,15 @@ def power_law(eigenvalues: Tensor, window: tuple[int, int] = (4, 100), weighted:
 
 def alpha_req(z: Tensor, window: tuple[int, int] = (4, 100), weighted: bool = True) -> PowerLaw:
     """Decay exponent of the covariance spectrum of ``z`` (N, K), see :func:`power_law`."""
-    return power_law(embedding_eigenvalues(z), window, weighted)
+    return power_law(_scaled_eigenvalues(z)[0], window, weighted)
 
 
 def self_cluster(z: Tensor) -> Tensor:
-    """How much the directions of ``z`` (N, K) crowd together: 0 when uniform on the sphere, 1 when equal."""
-    z = finite_rows(z)
-    z = torch.nn.functional.normalize(z, dim=1)
+    """How much the directions of ``z`` (N, K) crowd together: 0 when uniform on the sphere, 1 when equal.
+
+    Rows of zeros coincide.
+    """
+    z = unit_rows(finite_rows(z))
     return self_cluster_from_moment(z.T @ z, len(z))
 
 

@@ -17,10 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from conjoin.core.metrics.rows import RowMetric, blocks
-from conjoin.core.metrics.spectrum import finite_rows
+from conjoin.core.metrics.spectrum import finite_rows, unit_rows
 
 __all__ = ("Uniformity", "uniformity")
 
@@ -29,14 +28,15 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     """Logarithm of the mean Gaussian potential between the directions of ``z`` (N, K).
 
     Args:
-        z: Embeddings of N different samples; brought to unit length here. Memory is that of some rows of
+        z: Embeddings of N different samples; brought to unit length here, rows of zeros to the same
+            direction. Memory is that of some rows of
             the N x N distances.
         t: Sharpness of the potential.
 
     Raises:
         ValueError: Fewer than two rows.
     """
-    unit = normalize(finite_rows(z), dim=1)
+    unit = unit_rows(finite_rows(z))
     rows = len(unit)
     if rows < 2:
         raise ValueError(f"uniformity compares embeddings: give at least 2, got {rows}")
@@ -54,8 +54,8 @@ class Uniformity(RowMetric):
 
     Args:
         t: Sharpness of the potential.
-        max_samples: Rows to look at, over all ranks together (the work grows with their square);
-            ``None`` for all.
+        max_samples: Rows to look at, over all ranks together, the same number on each (the work grows
+            with their square); ``None`` for all.
     """
 
     higher_is_better = False
