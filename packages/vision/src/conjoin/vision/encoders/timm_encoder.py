@@ -9,7 +9,7 @@ not there.
 """
 
 import contextlib
-from typing import Any
+from typing import Any, Literal, get_args
 
 import timm
 import torch
@@ -21,6 +21,8 @@ from conjoin.core.spec import SelfDescribing
 
 __all__ = ("TimmEncoder",)
 
+Pool = Literal["mean", "class"]
+
 
 class TimmEncoder(SelfDescribing, nn.Module):
     """A timm model without its classifier.
@@ -30,14 +32,21 @@ class TimmEncoder(SelfDescribing, nn.Module):
         image_size: Height and width in pixels, or one number; None for the model's own.
         in_channels: Channels of the image.
         pretrained: Download timm's weights for it.
-        options: Further arguments of ``timm.create_model``.
+        options: Further arguments of ``timm.create_model``. A plain vision transformer with ``num_classes``
+            gives its tokens through timm's linear head, that many values wide (LeJEPA's embedding); with
+            ``patch_drop_rate`` it leaves patches out in training, so ask for the class token then.
+        pool: What stands for a whole picture. ``"mean"``: the encoder gives the patch tokens, which systems
+            and probes average. ``"class"``: it gives the class token alone, normed as timm does, which is
+            then its only token; for systems that compare whole views (DINO, MoCo v3, LeJEPA).
 
     Attributes:
         embed_dim: Width of the tokens.
-        grid: (rows, columns) of tokens, in raster order; class and register tokens are not among them.
+        grid: (rows, columns) of tokens, in raster order; class and register tokens are not among them. (1, 1)
+            with ``pool="class"``.
 
     Raises:
-        ValueError: If timm has no such model, or the model gives neither tokens nor a feature map.
+        ValueError: If timm has no such model, the model gives neither tokens nor a feature map, or it has no
+            class token and is asked for it.
     """
 
     def __init__(
@@ -47,8 +56,11 @@ class TimmEncoder(SelfDescribing, nn.Module):
         in_channels: int = 3,
         pretrained: bool = False,
         options: dict[str, Any] | None = None,
+        pool: Pool = "mean",
     ) -> None:
         super().__init__()
+        if pool not in get_args(Pool):
+            raise ValueError(f'pool must be "mean" or "class", not {pool!r}.')
         arguments: dict[str, Any] = {"in_chans": in_channels, "num_classes": 0, **(options or {})}
         if not timm.is_model(name):
             near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
@@ -64,7 +76,10 @@ class TimmEncoder(SelfDescribing, nn.Module):
         if model is None:
             model = timm.create_model(name, pretrained=pretrained, **arguments)
         self.model: nn.Module = model
-        self.embed_dim = int(model.num_features)
+        self.embed_dim = int((self.by_tokens and model.num_classes) or model.num_features)
+        self.pool = pool
+        if pool == "class" and (not self.by_tokens or model.cls_token is None):
+            raise ValueError(f'{name} is no vision transformer with a class token: use pool="mean".')
         if size is None:
             size = tuple(model.pretrained_cfg["input_size"][1:])
         self.image_size = (int(size[0]), int(size[1]))
@@ -77,6 +92,8 @@ class TimmEncoder(SelfDescribing, nn.Module):
         return isinstance(self.model, VisionTransformer)
 
     def _find_grid(self) -> tuple[int, int]:
+        if self.pool == "class":
+            return 1, 1
         if isinstance(self.model, VisionTransformer):
             rows, columns = self.model.patch_embed.grid_size
             return int(rows), int(columns)
@@ -109,11 +126,17 @@ class TimmEncoder(SelfDescribing, nn.Module):
             hide: What the blocks are to see of the patch tokens; all of them if not given.
 
         Returns:
-            (B, N or K, D).
+            (B, N or K, D); (B, 1, D) with ``pool="class"``.
 
         Raises:
-            ValueError: If ``keep`` or ``hide`` is given and the backbone is not a plain vision transformer.
+            ValueError: If ``keep`` or ``hide`` is given and the backbone is not a plain vision transformer,
+                or gives the class token alone.
         """
+        if self.pool == "class" and (keep is not None or hide is not None):
+            raise ValueError(
+                'With pool="class" the encoder gives no patch tokens, and hidden ones cannot be compared or '
+                'predicted: use pool="mean".'
+            )
         if self.by_tokens:
             return self._tokens(x, 1, keep, hide)[0]
         if keep is not None or hide is not None:
@@ -128,7 +151,10 @@ class TimmEncoder(SelfDescribing, nn.Module):
         return features.flatten(1, 2)
 
     def intermediate(self, x: Tensor, layers: int = 1) -> list[Tensor]:
-        """Outputs of the last ``layers`` blocks, first to last, each through the final norm: (B, N, D) each.
+        """Outputs of the last ``layers`` blocks, first to last, each through the final norm.
+
+        Returns:
+            (B, N, D) each; (B, 1, D) with ``pool="class"``.
 
         Raises:
             ValueError: If there are not that many, or the backbone's stages have different resolutions.
@@ -152,20 +178,24 @@ class TimmEncoder(SelfDescribing, nn.Module):
                 f"layers must be between 1 and the {len(model.blocks)} blocks of the encoder, got {layers}."
             )
         prefix = model.num_prefix_tokens
+        # timm's class token is the first.
+        given = slice(0, 1) if self.pool == "class" else slice(prefix, None)
         tokens = model.patch_embed(x)
         if hide is not None:  # with dynamic_img_size patches are (B, rows, columns, D)
             tokens = hide(tokens.flatten(1, -2)).view_as(tokens)
         tokens = model._pos_embed(tokens)
         if keep is not None:
             tokens = torch.cat((tokens[:, :prefix], gather_tokens(tokens[:, prefix:], keep)), dim=1)
-        tokens = model.norm_pre(tokens)
+        tokens = model.norm_pre(model.patch_drop(tokens))
         outputs: list[Tensor] = []
         for number, block in enumerate(model.blocks):
             tokens = block(tokens)
             if number >= len(model.blocks) - layers:
-                outputs.append(model.norm(tokens)[:, prefix:])
+                outputs.append(model.head(model.norm(tokens)[:, given]))
         return outputs
 
     def extra_repr(self) -> str:
         """Sizes."""
-        return f"image_size={self.image_size}, grid={self.grid}, embed_dim={self.embed_dim}"
+        return (
+            f"image_size={self.image_size}, grid={self.grid}, embed_dim={self.embed_dim}, pool={self.pool!r}"
+        )
