@@ -17,7 +17,7 @@ the squared distance of every view to the mean of the global ones:
 Directions depend on (seed, optimiser step) alone: equal on all ranks, new in each step, exact after a resume.
 As in the release the statistic is per view; ``pool_views`` tests the views together, as one port does. Sines
 and cosines of all nodes come from one pair by angle addition, in chunks of directions. Projections are made
-again in the backward pass where M > K and kept otherwise: memory is that of one chunk and of the embeddings.
+again in the backward pass where M > K, and kept otherwise: memory is that of one chunk or of the embeddings.
 """
 
 from collections.abc import Sequence
@@ -39,22 +39,21 @@ __all__ = ("LeJEPA", "SIGReg", "directions", "epps_pulley", "sigreg")
 class _WaveSums(torch.autograd.Function):
     """Sums over rows of cos(j dt x) and sin(j dt x), x = z a^T, j < nodes: z (V, n, K), a (M, K).
 
-    The angles are kept where they need no more memory than z itself, and made again otherwise.
+    Where M <= K the angles need no more memory than z: made at once, they are kept. Otherwise they are made
+    chunk by chunk, and again in the backward pass.
     """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, a: Tensor, nodes: int, dt: float, chunk: int) -> Tensor:
-        kept = z.new_empty(*z.shape[:2], a.shape[0]) if a.shape[0] <= a.shape[1] else None
-        ctx.save_for_backward(z, a, kept)
+        angles = (z @ a.T).mul_(dt) if a.shape[0] <= a.shape[1] else None
+        ctx.save_for_backward(z, a, angles)
         ctx.settings = nodes, dt, chunk
         sums = z.new_zeros(2, nodes, z.shape[0], a.shape[0])
         sums[0, 0] = z.shape[1]
         for start in range(0, a.shape[0], chunk):
             columns = slice(start, start + chunk)
-            angle = (z @ a[columns].T).mul_(dt)
-            if kept is not None:
-                kept[..., columns] = angle
-            cos_1, sin_1 = angle.cos(), angle.sin_()
+            angle = (z @ a[columns].T).mul_(dt) if angles is None else angles[..., columns]
+            cos_1, sin_1 = angle.cos(), angle.sin()
             cos, sin = cos_1, sin_1
             for j in range(1, nodes):
                 sums[0, j, :, columns], sums[1, j, :, columns] = cos.sum(dim=1), sin.sum(dim=1)
@@ -64,25 +63,28 @@ class _WaveSums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        z, a, kept = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        z, a, angles = ctx.saved_tensors
         nodes, dt, chunk = ctx.settings
-        grad_z = z.new_zeros(z.shape)
+        slopes = None if angles is None else torch.empty_like(angles)
+        grad_z = z.new_zeros(z.shape) if angles is None else None
         for start in range(0, a.shape[0], chunk):
             columns = slice(start, start + chunk)
-            part = a[columns]
-            slope = grad[..., columns].unsqueeze(3)  # (2, J, V, 1, m)
-            angle = (z @ part.T).mul_(dt) if kept is None else kept[..., columns]
+            weight = grad[..., columns].unsqueeze(3)  # (2, J, V, 1, m)
+            angle = (z @ a[columns].T).mul_(dt) if angles is None else angles[..., columns]
             cos_1, sin_1 = angle.cos(), angle.sin()
             cos, sin = cos_1, sin_1
             total = torch.zeros_like(cos)
             for j in range(1, nodes):
-                total.addcmul_(slope[1, j], cos, value=j * dt)
-                total.addcmul_(slope[0, j], sin, value=-j * dt)
+                total.addcmul_(weight[1, j], cos, value=j * dt)
+                total.addcmul_(weight[0, j], sin, value=-j * dt)
                 if j + 1 < nodes:
                     cos, sin = cos * cos_1 - sin * sin_1, sin * cos_1 + cos * sin_1
-            grad_z.flatten(0, 1).addmm_(total.flatten(0, 1), part)
-        return grad_z, None, None, None, None
+            if slopes is not None:
+                slopes[..., columns] = total
+            elif grad_z is not None:
+                grad_z.flatten(0, 1).addmm_(total.flatten(0, 1), a[columns])
+        return slopes @ a if slopes is not None else grad_z, None, None, None, None
 
 
 def epps_pulley(
