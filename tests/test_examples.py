@@ -143,3 +143,30 @@ def test_stepwise_learning_follows_the_theory(tmp_path: Path) -> None:
     assert spectra is not None
     assert len(spectra.predicted) == 6
     assert len(spectra.detected) >= 4
+
+
+def seen_alone(out: str, name: str) -> int:
+    return int(out.split(f"{name}: ")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_small_networks_learn_one_dimension_at_a_time(tmp_path: Path) -> None:
+    """Under three objectives from a small start; at the usual scale of the weights it is not seen."""
+    script = str(EXAMPLES / "stepwise_objectives.py")
+    out = run(sys.executable, script, cwd=tmp_path)
+    usual = run(sys.executable, script, "--scale", "1", "--steps", "500", cwd=tmp_path)
+    for name, least in (("Barlow Twins", 5), ("SimCLR", 4), ("VICReg", 4)):
+        assert seen_alone(out, name) >= least, out
+        assert seen_alone(usual, name) == 0, usual
+
+
+@pytest.mark.slow
+def test_deep_linear_networks_follow_the_closed_form(tmp_path: Path) -> None:
+    """Half-rise times within 2 %; the order of the modes is opposite under the two objectives."""
+    call = "import deep_linear; print('worst', deep_linear.main())"
+    out = run(sys.executable, "-c", call, cwd=tmp_path, path=EXAMPLES)
+    assert float(out.split("worst")[1]) < 0.02, out
+    steps = [int(line.split("step ")[1].split(",")[0]) for line in out.splitlines() if "half learned" in line]
+    noisy_jepa, clean_jepa, large_mae, small_mae = steps
+    assert clean_jepa < noisy_jepa
+    assert large_mae < small_mae

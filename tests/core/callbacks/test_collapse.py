@@ -10,11 +10,23 @@ import torch
 from torch import nn
 
 from conjoin.core.callbacks import ProjectionCollapse, Reading, RepresentationMonitor
-from conjoin.core.callbacks.monitor import _projection_spread
+from conjoin.core.callbacks.monitor import _RANKED_ROWS, _assignment_information, _projection_spread
 from conjoin.core.data import DataModule
-from conjoin.core.methods import Contrastive, Head, RedundancyReduction, SelfDistillation
+from conjoin.core.masking import RandomMask
+from conjoin.core.methods import (
+    JEPA,
+    Contrastive,
+    Head,
+    MaskedSelfDistillation,
+    RedundancyReduction,
+    SelfDistillation,
+)
+from conjoin.core.methods.joint_embedding import StepOutput
+from conjoin.core.metrics import rankme
 from conjoin.core.nn import Transformer, sincos_positions
-from conjoin.core.objectives import BYOL, DINO, BarlowTwins, LeJEPA, NTXent, SimSiam, SwAV, TiCo, VICReg
+from conjoin.core.nn.gather import gather_tokens
+from conjoin.core.objectives import BYOL, DINO, IBOT, BarlowTwins, LeJEPA, NTXent, SimSiam, SwAV, TiCo, VICReg
+from conjoin.core.objectives.dino import teacher_probabilities
 from conjoin.core.optim import Optim
 from conjoin.core.transforms import Crop, Noise, Scale, ViewGroup, Views
 
@@ -47,7 +59,11 @@ def test_deviations_of_projections():
     assert longer["projection_std"] == pytest.approx(spread["projection_std"])
     assert longer["projection_scale"] == pytest.approx(7 * spread["projection_scale"])
     same = _projection_spread({"projection": torch.ones(50, 16)})
-    assert same == pytest.approx({"projection_std": 0, "projection_scale": 0}, abs=1e-6)
+    assert same == pytest.approx(
+        {"projection_std": 0, "projection_scale": 0, "projection_rankme": 1}, abs=1e-4
+    )
+    far = _projection_spread({"projection": 1e8 + 1e-3 * z.double()})
+    assert far["projection_scale"] == pytest.approx(1e-3, rel=0.01)
     few = z[:40].double()
     unit = few / few.norm(dim=1, keepdim=True)
     found = _projection_spread({"projection": z[:40]})
@@ -57,16 +73,66 @@ def test_deviations_of_projections():
     assert _projection_spread({"projection": torch.full((5, 4), math.nan)})["projection_std"] == 0
 
 
-def on_a_rank(rank, world):
+def test_rank_of_projections():
+    z = torch.randn(2000, 16, generator=torch.Generator().manual_seed(1))
+    found = _projection_spread({"projection": z})["projection_rankme"]
+    assert found == pytest.approx(float(rankme(z[:_RANKED_ROWS])))
+    assert 15.9 < found < 16.1
+    flat = _projection_spread({"projection": z[:, :3] @ z[:3]})["projection_rankme"]
+    assert 2.5 < flat < 3.1
+
+
+def test_information_between_samples_and_prototypes():
+    def information(logits):
+        return _assignment_information({"prototype_logits": logits})
+
+    sure = 100 * torch.eye(8)
+    assert information(sure.repeat(4, 1)) == pytest.approx(1)  # every prototype has its samples
+    assert information(sure[:4].repeat(8, 1)) == pytest.approx(2 / 3)  # half of them have
+    assert information(sure[:1].repeat(32, 1)) == pytest.approx(0, abs=1e-9)  # one has all
+    assert information(torch.zeros(32, 8)) == pytest.approx(0, abs=1e-9)  # all have each alike
+    assert information(torch.randn(1, 8).repeat(32, 1)) == pytest.approx(0, abs=1e-9)
+    assert information(100 * torch.eye(64)[:8]) == pytest.approx(1)  # eight samples cannot tell more apart
+    assert math.isnan(_assignment_information({}))
+    assert information(torch.full((5, 4), math.nan)) == 0
+    logits = torch.randn(20, 6).double()
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    mean = p.mean(0)
+    assert information(logits) == pytest.approx(float((p * (p / mean).log()).sum(1).mean()) / math.log(6))
+
+
+@pytest.mark.parametrize("kind", [SelfDistillation, MaskedSelfDistillation])
+def test_assignments_are_those_of_the_objective(kind):
+    objective = DINO(64) if kind is SelfDistillation else IBOT(64)
+    model = kind(SmallViT(), objective, DINO_HEAD, ema=(0.9, 1.0), views=VIEWS, seed=0)
+    objective.center.normal_(std=0.1)
+    objective.defer()  # as in training: the centre moves after the optimiser's step
+    batch = {"x": torch.randn(6, 1, 16, 16), "index": torch.arange(6)}
+    with torch.no_grad():
+        seen = model.teacher_projector(model.teacher(model.make_views(batch)[0]).mean(1))
+        expected = teacher_probabilities([seen], objective.center, objective.temperature())[0]
+        found = model.step(batch).extras
+    assert set(found) == {"prototype_logits"}
+    torch.testing.assert_close(found["prototype_logits"].softmax(1), expected)
+
+
+def numbers():
     z = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
-    return _projection_spread({"projection": z[:25] if rank == 0 else z[25:]})
+    return {"projection": z, "prototype_logits": 3 * z}
+
+
+def measured(outputs):
+    return {**_projection_spread(outputs), "information": _assignment_information(outputs)}
+
+
+def on_a_rank(rank, world):
+    return measured({name: z[:25] if rank == 0 else z[25:] for name, z in numbers().items()})
 
 
 @pytest.mark.ddp
 def test_two_ranks_measure_what_one_does(ddp):
-    z = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     for found in ddp(on_a_rank):
-        assert found == pytest.approx(_projection_spread({"projection": z}), rel=1e-9)
+        assert found == pytest.approx(measured(numbers()), rel=1e-9)
 
 
 class Blobs(DataModule):
@@ -87,6 +153,7 @@ class Blobs(DataModule):
 
 class SmallViT(nn.Module):
     embed_dim = 32
+    grid = (4, 4)
 
     def __init__(self):
         super().__init__()
@@ -94,9 +161,11 @@ class SmallViT(nn.Module):
         self.register_buffer("positions", sincos_positions((4, 4), 32))
         self.transformer = Transformer(32, depth=2, heads=2, init="xavier")
 
-    def forward(self, x, keep=None):
+    def forward(self, x, keep=None, hide=None):
         patches = x.unfold(2, 4, 4).unfold(3, 4, 4).flatten(1, 3).flatten(2)
-        return self.transformer(self.project(patches) + self.positions)
+        tokens = self.project(patches)
+        tokens = (tokens if hide is None else hide(tokens)) + self.positions
+        return self.transformer(tokens if keep is None else gather_tokens(tokens, keep))
 
 
 class SmallCNN(nn.Module):
@@ -117,6 +186,48 @@ VIEWS = Views([ViewGroup(2, [Crop((0.5, 1.0)), Scale((0.7, 1.4)), Noise(0.1)])])
 WIDE = Head(64, 64, 3)
 DINO_HEAD = Head(64, 32, 3, norm="none", activation="gelu", hidden_bias=True, bias=True, prototypes=64)
 
+
+class WithoutStopGradient(SelfDistillation):
+    """SimSiam whose targets learn too."""
+
+    def compare(self, views, batch):
+        features = self.pooled(self.encoder, views)
+        z = self.projected(self.projector, features)
+        first, second = self.projected(self.predictor, z)
+        cosine = nn.functional.cosine_similarity
+        loss = -(cosine(first, z[1]).mean() + cosine(second, z[0]).mean()) / 2
+        return StepOutput(loss, {}, features[0].detach(), self.monitored(z, z))
+
+
+class Guess(nn.Module):
+    """Features of hidden tokens from the mean of the visible ones and their positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 32))
+        self.register_buffer("positions", sincos_positions((4, 4), 32))
+
+    def forward(self, context, context_index, target_index, context_valid=None, targets_valid=None):
+        where = self.positions[target_index]
+        return self.layers(torch.cat((context.mean(1)[:, None, None].expand(where.shape), where), -1))
+
+
+class OwnTargets(JEPA):
+    """A JEPA without a teacher, whose targets learn too."""
+
+    def step(self, batch):
+        masks = self.partition(batch)
+        features = self.encoder(batch["x"])
+        targets = gather_tokens(features, masks.targets)
+        loss = (self.predict(self.encode_context(batch, masks), masks) - targets).square().mean()
+        extras = {"targets": targets.detach(), "target_index": masks.targets}
+        return StepOutput(loss, {}, features.mean(1).detach(), extras)
+
+
+def jepa(kind, ema):
+    return lambda e, views, **k: kind(e, Guess(), RandomMask((0.5, 0.5)), ema=ema, **k)
+
+
 HEALTHY = {
     "simclr": lambda e, **k: Contrastive(e, NTXent(0.2), **k),
     "swav": lambda e, **k: Contrastive(e, SwAV(32, 24), Head(64, 32), **k),
@@ -128,6 +239,7 @@ HEALTHY = {
         e, SimSiam(), Head(64, 64, 3, last_norm="plain"), Head(16, 64, bias=True), ema=None, **k
     ),
     "dino": lambda e, **k: SelfDistillation(e, DINO(64), DINO_HEAD, ema=(0.99, 1.0), **k),
+    "ibot": lambda e, **k: MaskedSelfDistillation(e, IBOT(64), DINO_HEAD, ema=(0.99, 1.0), **k),
     "tico": lambda e, **k: SelfDistillation(e, TiCo(32), Head(64, 32), ema=(0.99, 1.0), **k),
 }
 COLLAPSING = {
@@ -137,6 +249,15 @@ COLLAPSING = {
     ),
     "byol without teacher and predictor": lambda e, **k: SelfDistillation(
         e, BYOL(), Head(64, 32), Head(layers=0), ema=None, **k
+    ),
+    "simsiam without stop-gradient": lambda e, **k: WithoutStopGradient(
+        e, SimSiam(), Head(64, 32), ema=None, **k
+    ),
+    "dino without centre": lambda e, **k: SelfDistillation(
+        e, DINO(64, center_momentum=1.0), DINO_HEAD, ema=(0.99, 1.0), **k
+    ),
+    "dino without sharpening": lambda e, **k: SelfDistillation(
+        e, DINO(64, teacher_temperature=0.1), DINO_HEAD, ema=(0.99, 1.0), **k
     ),
     "tico without contrast": lambda e, **k: SelfDistillation(
         e, TiCo(32, rho=0.0), Head(64, 32), ema=(0.9, 1.0), **k
@@ -171,16 +292,36 @@ def run(make, encoder, tmp_path):
 class TestCollapse:
     @pytest.mark.parametrize("name", COLLAPSING)
     def test_collapse_is_announced_before_the_end(self, name, encoder, tmp_path):
-        with pytest.warns(UserWarning, match=r"step \d+: (projections|embeddings|RankMe)") as said:
+        with pytest.warns(UserWarning, match=r"step \d+: (projections|embeddings|RankMe|samples)") as said:
             readings = run(COLLAPSING[name], encoder, tmp_path)
         steps = [int(str(w.message).split(":")[0][5:]) for w in said if str(w.message).startswith("step ")]
         assert min(steps) < 200
         first, last = readings[0], readings[-1]
+        if name.startswith("dino"):
+            assert last.assignment_information < 0.001 < first.assignment_information
+            return
         assert last.projection_std < 0.2 or last.projection_scale < 0.1 * first.projection_scale
+
+    @pytest.mark.parametrize(("kind", "dies"), [(OwnTargets, True), (JEPA, False)])
+    def test_a_jepa_without_stop_gradient_collapses(self, kind, dies, encoder, tmp_path, recwarn):
+        if encoder is SmallCNN:
+            pytest.skip("hides no patches")
+        readings = run(jepa(kind, (0.99, 1.0)), encoder, tmp_path)
+        said = [str(w.message) for w in recwarn if str(w.message).startswith("step ")]
+        assert bool([text for text in said if "embeddings of different samples" in text]) == dies
+        assert dies or not said
+        assert (readings[-1].feature_std < 0.1 * readings[0].feature_std) == dies
 
     @pytest.mark.parametrize("name", HEALTHY)
     def test_healthy_runs_are_left_alone(self, name, encoder, tmp_path, recwarn):
+        if name == "ibot" and encoder is SmallCNN:
+            pytest.skip("hides no patches")
         readings = run(HEALTHY[name], encoder, tmp_path)
         assert not [str(w.message) for w in recwarn if str(w.message).startswith("step ")]
-        assert math.isnan(readings[-1].projection_std) == (name == "dino")
-        assert name == "dino" or readings[-1].projection_std > 0.3
+        scored = name in ("dino", "ibot")
+        assert math.isnan(readings[-1].projection_std) == scored
+        assert math.isnan(readings[-1].assignment_information) != scored
+        if scored:
+            assert min(r.assignment_information for r in readings) > 0.002
+        else:
+            assert readings[-1].projection_std > 0.3

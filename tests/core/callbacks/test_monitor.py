@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from conjoin.core.callbacks import (
+    FeatureBuffer,
     FeatureStdCollapse,
     LowContentShare,
     NonFiniteLoss,
@@ -76,6 +77,53 @@ def test_logs_the_right_values_at_the_right_steps(tmp_path: Path) -> None:
     share = float(content_share(last["targets"], last["target_index"]))
     assert values["monitor/content_share"] == pytest.approx(share)
     assert 0 < values["monitor/time_share"] < 1
+    assert not [name for name in values if "projection" in name or "assignment" in name]
+
+
+def test_logs_projections_and_assignments_if_there_are_any(tmp_path: Path) -> None:
+    class Both(Tiny):
+        def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+            out = super().training_step(batch, batch_idx)
+            return {**out, "projection": out["embedding"][:, :3], "prototype_logits": out["embedding"]}
+
+    log, spy = Log(), Spy()
+    trainer(tmp_path, [spy, RepresentationMonitor(**SMALL)], steps=4, logger=log).fit(Both(), Data())
+    values = next(row for step, row in log.rows if step == 3 and "monitor/rankme" in row)
+    last = spy.outputs[3]
+    assert values["monitor/projection_rankme"] == pytest.approx(float(rankme(last["projection"])))
+    assert values["monitor/projection_scale"] == pytest.approx(float(last["projection"].std(0).mean()))
+    p = last["prototype_logits"].double().softmax(1)
+    information = float((p * (p / p.mean(0)).log()).sum(1).mean()) / np.log(8)
+    assert values["monitor/assignment_information"] == pytest.approx(information)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2])
+def test_rows_far_from_the_origin_keep_their_spectrum(scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    few = torch.randn(512, 3, generator=generator) @ torch.randn(3, 16, generator=generator)
+    z = 1e4 + scale * few  # float32, as in the buffer: what is left of the differences is what counts
+    monitor = RepresentationMonitor(max_samples=512)
+    monitor._buffer = FeatureBuffer(512)
+    monitor._buffer.push(z, torch.zeros(512), torch.zeros(512))
+    rows, eigenvalues, rank, std = monitor._spectra()
+    assert rows == 512
+    torch.testing.assert_close(eigenvalues, embedding_eigenvalues(z), rtol=1e-9, atol=1e-15)
+    exact = torch.linalg.svdvals(z.double() - z.double().mean(0))[:16].square() / 511
+    torch.testing.assert_close(eigenvalues, exact, rtol=1e-6, atol=1e-12)
+    assert float(participation_ratio(eigenvalues)) == pytest.approx(float(participation_ratio(exact)))
+    assert rank == pytest.approx(float(rankme(z)), rel=1e-6)
+    unit = torch.nn.functional.normalize(z.double(), dim=1)
+    assert std == pytest.approx(float(unit.std(0).mean()) * 4, rel=1e-6)
+
+
+def test_nearly_constant_rows_keep_their_rank() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = 1e4 + 1e-3 * torch.randn(512, 16, generator=generator)
+    monitor = RepresentationMonitor(max_samples=512)
+    monitor._buffer = FeatureBuffer(512)
+    monitor._buffer.push(z, torch.zeros(512), torch.zeros(512))
+    eigenvalues = monitor._spectra()[1]
+    assert 14 < float(participation_ratio(eigenvalues)) < 16
 
 
 def test_writes_its_file(tmp_path: Path) -> None:
@@ -211,8 +259,6 @@ def test_guards(options: dict[str, Any], words: str) -> None:
 
 def two_ranks(rank: int, world: int) -> tuple[Any, ...]:
     monitor = RepresentationMonitor(max_samples=40)
-    from conjoin.core.callbacks import FeatureBuffer
-
     z, targets, index = everything()
     monitor._buffer = FeatureBuffer(40)
     mine = slice(0, 40) if rank == 0 else slice(40, 80)

@@ -3,6 +3,7 @@
 
 from conjoin.core.callbacks.alarms import (
     Alarm,
+    AssignmentCollapse,
     FeatureStdCollapse,
     LowContentShare,
     NonFiniteLoss,
@@ -21,6 +22,7 @@ from conjoin.core.callbacks.throughput import Throughput
 
 __all__ = (
     "Alarm",
+    "AssignmentCollapse",
     "EMATeacher",
     "FeatureBuffer",
     "FeatureStdCollapse",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 __all__ = (
     "Alarm",
+    "AssignmentCollapse",
     "FeatureStdCollapse",
     "LowContentShare",
     "NonFiniteLoss",
@@ -35,6 +36,10 @@ class Reading:
         projection_std: As ``feature_std``, of the projections that the objective saw in one step, NaN if the
             method has none.
         projection_scale: Mean over columns of the standard deviation of the projections themselves.
+        projection_rankme: Effective rank of the projections of one step (1024 at most), NaN if the method has
+            none.
+        assignment_information: Mutual information of sample and prototype in one step, as a share of the most
+            that there can be, NaN if the method has no prototypes.
     """
 
     step: int
@@ -45,6 +50,8 @@ class Reading:
     comparable: bool
     projection_std: float = math.nan
     projection_scale: float = math.nan
+    projection_rankme: float = math.nan
+    assignment_information: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -109,17 +116,26 @@ class LowContentShare(Alarm):
 
 @dataclass(frozen=True)
 class FeatureStdCollapse(Alarm):
-    """All samples have nearly the same embedding."""
+    """All samples have nearly the same embedding.
+
+    Attributes:
+        patience: How many measurements in a row.
+        threshold: Least relative standard deviation.
+        fraction: The same, as a fraction of the first comparable one.
+    """
 
     threshold: float = 1e-3
+    fraction: float = 0.1
 
     def check(self, reading: Reading, reference: Reading | None) -> str | None:
         """See :class:`Alarm`."""
-        if reading.feature_std >= self.threshold:
+        first = 0.0 if reference is None else reference.feature_std
+        threshold = max(self.threshold, self.fraction * first)
+        if reading.feature_std >= threshold:
             return None
         return (
             f"embeddings of different samples are nearly equal (relative standard deviation "
-            f"{reading.feature_std:.2g}, threshold {self.threshold:g}): the representation has collapsed; "
+            f"{reading.feature_std:.2g}, threshold {threshold:.2g}): the representation has collapsed; "
             "lower the learning rate or strengthen what prevents collapse"
         )
 
@@ -160,6 +176,36 @@ class ProjectionCollapse(Alarm):
                 f"{reference.step} (threshold {self.fraction:g}): {advice}"
             )
         return None
+
+
+@dataclass(frozen=True)
+class AssignmentCollapse(Alarm):
+    """Which prototypes a sample has says nothing about it (DINO, iBOT).
+
+    Of probabilities p of one step's samples, the entropy of their mean less the mean of their entropies:
+    near 0 both when all samples have one prototype and when every sample has all alike. They are nearly so
+    for some steps at the start, while the centre finds its place, so the rule waits.
+
+    Attributes:
+        patience: How many measurements in a row.
+        threshold: Least mutual information, as a share of log min(samples, prototypes).
+        start: Optimiser steps before which the rule is silent.
+    """
+
+    patience: int = 3
+    threshold: float = 1e-3
+    start: int = 100
+
+    def check(self, reading: Reading, reference: Reading | None) -> str | None:
+        """See :class:`Alarm`."""
+        if reading.step < self.start or not reading.assignment_information < self.threshold:
+            return None
+        return (
+            f"samples and their prototypes share {max(reading.assignment_information, 0.0):.2g} of the "
+            f"information that they could (threshold {self.threshold:g}): all samples have one prototype, or "
+            "each has all alike; check the centre and the temperatures, freeze the prototypes for longer, or "
+            "lower the learning rate"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from conjoin.core.callbacks.alarms import (
     Alarm,
+    AssignmentCollapse,
     FeatureStdCollapse,
     LowContentShare,
     NonFiniteLoss,
@@ -27,9 +28,9 @@ from conjoin.core.callbacks.eigensteps import is_log_spaced
 from conjoin.core.callbacks.feature_buffer import FeatureBuffer
 from conjoin.core.callbacks.record import record, run_folder
 from conjoin.core.callbacks.trajectory import Trajectory
-from conjoin.core.distributed import all_reduce_min, all_reduce_sum, world_size
+from conjoin.core.distributed import all_reduce_min, all_reduce_sum, gather_rows, world_size
 from conjoin.core.metrics.content import ContentMoments
-from conjoin.core.metrics.spectrum import participation_ratio, rankme_from_singular_values, spectrum
+from conjoin.core.metrics.spectrum import participation_ratio, rankme, rankme_from_singular_values, spectrum
 
 __all__ = ("RepresentationMonitor",)
 
@@ -38,8 +39,12 @@ _DEFAULT_ALARMS = (
     LowContentShare(),
     FeatureStdCollapse(),
     ProjectionCollapse(),
+    AssignmentCollapse(),
     NonFiniteLoss(),
 )
+
+# RankMe of projections takes the eigenvalues of a matrix of this many rows at most, whatever their width.
+_RANKED_ROWS = 1024
 
 
 class RepresentationMonitor(pl.Callback):
@@ -48,10 +53,12 @@ class RepresentationMonitor(pl.Callback):
     Every ``every_n_steps`` optimiser steps, and at log-spaced steps, it looks at the last
     ``max_samples`` training embeddings of all ranks and logs ``monitor/rankme``, ``monitor/eig_max``,
     ``monitor/participation_ratio``, ``monitor/feature_std``, ``monitor/content_share`` (of this step's
-    targets, if the method has targets), ``monitor/projection_std`` and ``monitor/projection_scale`` (of
-    this step's projections, if it has any) and its own cost, ``monitor/time_share``. The eigenvalues of
-    the covariance at the log-spaced steps are kept and written, with the discrete steps found in
-    them, to ``monitor.npz`` in the run's folder when validation or training ends.
+    targets, if the method has targets), ``monitor/projection_std``, ``monitor/projection_scale`` and
+    ``monitor/projection_rankme`` (of this step's projections, if it has any),
+    ``monitor/assignment_information`` (of this step's prototypes, if it has any) and its own cost,
+    ``monitor/time_share``. The eigenvalues of the covariance at the log-spaced steps are kept and written,
+    with the discrete steps found in them, to ``monitor.npz`` in the run's folder when validation or training
+    ends.
 
     Args:
         max_samples: Embeddings to look at, over all ranks.
@@ -119,32 +126,38 @@ class RepresentationMonitor(pl.Callback):
         if module.device.type == "cuda":
             torch.cuda.synchronize(module.device)  # so that the time below is the monitor's own
         start = time.perf_counter()
-        rows, eigenvalues, rankme, std = self._spectra()
+        rows, eigenvalues, rank, std = self._spectra()
         share = self._content_share(outputs)
         bad = self._bad_losses
         reading = Reading(
             step=self._step,
-            rankme=rankme,
+            rankme=rank,
             content_share=share,
             feature_std=std,
             loss_is_finite=bad is None or float(all_reduce_sum(bad)) == 0,
             comparable=rows >= min(4 * len(eigenvalues), self.max_samples),
+            assignment_information=_assignment_information(outputs),
             **_projection_spread(outputs),
         )
         self._bad_losses = None
         if keep:
-            self.trajectory.append(self._step, eigenvalues, rankme, share, reading.comparable)
+            self.trajectory.append(self._step, eigenvalues, rank, share, reading.comparable)
         values = {
-            "monitor/rankme": rankme,
+            "monitor/rankme": rank,
             "monitor/eig_max": float(eigenvalues[0]),
             "monitor/participation_ratio": float(participation_ratio(eigenvalues)),
             "monitor/feature_std": std,
         }
         if not math.isnan(share):
             values["monitor/content_share"] = share
-        if not math.isnan(reading.projection_std):
-            values["monitor/projection_std"] = reading.projection_std
-            values["monitor/projection_scale"] = reading.projection_scale
+        for name in (
+            "projection_std",
+            "projection_scale",
+            "projection_rankme",
+            "assignment_information",
+        ):
+            if not math.isnan(getattr(reading, name)):
+                values[f"monitor/{name}"] = getattr(reading, name)
         self._seconds += time.perf_counter() - start
         values["monitor/time_share"] = self._seconds / max(time.perf_counter() - self._started, 1e-9)
         record(trainer, module, values)
@@ -154,26 +167,21 @@ class RepresentationMonitor(pl.Callback):
     def _spectra(self) -> tuple[int, Tensor, float, float]:
         """Rows of all ranks, covariance eigenvalues (D,) on the CPU, RankMe, relative feature std."""
         mine = -(-self.max_samples // world_size())
-        z = self._buffer.rows()[-mine:]
-        z = z.cpu() if z.device.type == "mps" else z  # no float64 there
-        z = z.to(torch.float64)
-        z = z[z.isfinite().all(dim=1)]
+        z = _finite_rows(self._buffer.rows()[-mine:])
         unit = torch.nn.functional.normalize(z, dim=1)
-        count, total, second, unit_total, unit_square = _sum_over_ranks(
-            torch.full((), float(len(z)), dtype=z.dtype, device=z.device),
-            z.sum(0),
-            z.T @ z,
-            unit.sum(0),
-            unit.square().sum(0),
-        )
-        rows, width = int(count), z.shape[1]
+        rows, mean, unit_mean = _means(z, unit)
+        width = z.shape[1]
         if rows < 2:
             return rows, torch.zeros(width, dtype=z.dtype), 0.0, 0.0
+        # Products of rows far from the origin would lose the little in which they differ.
+        z, unit = z - mean, unit - unit_mean
+        scatter, unit_square = _sum_over_ranks(z.T @ z, unit.square().sum(0))
         # The decomposition is small, serial work: the CPU does it as fast as a GPU, and the same everywhere.
-        second, total = second.cpu(), total.cpu()
-        eigenvalues = spectrum((second - torch.outer(total, total) / rows) / (rows - 1))
-        rankme = rankme_from_singular_values(spectrum(second)[:rows].sqrt())
-        return rows, eigenvalues, float(rankme), _mean_std(rows, unit_total, unit_square) * math.sqrt(width)
+        scatter, mean = scatter.cpu(), mean.cpu()
+        eigenvalues = spectrum(scatter / (rows - 1))
+        second = scatter + rows * torch.outer(mean, mean)
+        rank = rankme_from_singular_values(spectrum(second)[:rows].sqrt())
+        return rows, eigenvalues, float(rank), _mean_std(rows, unit_square) * math.sqrt(width)
 
     @torch.no_grad()
     def _content_share(self, outputs: Any) -> float:
@@ -243,27 +251,61 @@ class RepresentationMonitor(pl.Callback):
         self._bad_losses = None if bad is None else torch.tensor(bad, dtype=torch.float64)
 
 
-def _mean_std(rows: int, total: Tensor, square: Tensor) -> float:
-    """Mean standard deviation of columns from their sums and sums of squares (D,)."""
-    return float(((square - total.square() / rows).clamp(min=0) / (rows - 1)).sqrt().mean())
+def _means(*matrices: Tensor) -> tuple[Any, ...]:
+    """The number of rows of all ranks, and the mean row (D,) of each matrix; NaN if there are none."""
+    count = torch.full((), float(len(matrices[0])), dtype=torch.float64, device=matrices[0].device)
+    count, *totals = _sum_over_ranks(count, *(matrix.sum(0) for matrix in matrices))
+    return int(count), *(total / count for total in totals)
+
+
+def _mean_std(rows: int, square: Tensor) -> float:
+    """Mean standard deviation of columns from the sums of their squared deviations (D,)."""
+    return float((square / (rows - 1)).sqrt().mean())
+
+
+def _finite_rows(z: Tensor) -> Tensor:
+    """The rows (N, D) of this rank that are finite, in float64."""
+    z = z.cpu() if z.device.type == "mps" else z  # no float64 there
+    z = z.to(torch.float64)
+    return z[z.isfinite().all(dim=1)]
 
 
 @torch.no_grad()
 def _projection_spread(outputs: Any) -> dict[str, float]:
-    """Standard deviation of this step's projections over all ranks, of directions and as they are."""
-    z = outputs.get("projection")
-    if z is None:
+    """Of this step's projections over all ranks: deviation of directions, as they are, and RankMe."""
+    if outputs.get("projection") is None:
         return {}
-    z = z.cpu() if z.device.type == "mps" else z  # no float64 there
-    z = z.to(torch.float64)
-    z = z[z.isfinite().all(dim=1)]
+    z = _finite_rows(outputs["projection"])
     unit = torch.nn.functional.normalize(z, dim=1)
-    count = torch.full((), float(len(z)), dtype=z.dtype, device=z.device)
-    count, *sums = _sum_over_ranks(count, unit.sum(0), unit.square().sum(0), z.sum(0), z.square().sum(0))
-    if count < 2:
-        return {"projection_std": 0.0, "projection_scale": 0.0}
-    direction = _mean_std(int(count), *sums[:2]) * math.sqrt(z.shape[1])
-    return {"projection_std": direction, "projection_scale": _mean_std(int(count), *sums[2:])}
+    rows, mean, unit_mean = _means(z, unit)
+    if rows < 2:
+        return {"projection_std": 0.0, "projection_scale": 0.0, "projection_rankme": 0.0}
+    squares = _sum_over_ranks((z - mean).square().sum(0), (unit - unit_mean).square().sum(0))
+    scale, direction = (_mean_std(rows, square) for square in squares)
+    some = gather_rows(z[: -(-_RANKED_ROWS // world_size())])
+    return {
+        "projection_std": direction * math.sqrt(z.shape[1]),
+        "projection_scale": scale,
+        "projection_rankme": float(rankme(some.cpu())),
+    }
+
+
+@torch.no_grad()
+def _assignment_information(outputs: Any) -> float:
+    """Mutual information of sample and prototype over all ranks, 1 if as much as can be; NaN without any."""
+    if outputs.get("prototype_logits") is None:
+        return math.nan
+    logits = _finite_rows(outputs["prototype_logits"])
+    p = logits.softmax(dim=1)
+    rows, marginal, conditional = _means(p, _entropy(p).unsqueeze(1))
+    if rows < 2 or p.shape[1] < 2:
+        return 0.0
+    return float(_entropy(marginal) - conditional) / math.log(min(rows, p.shape[1]))
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Entropy in nats of distributions (..., K)."""
+    return -torch.xlogy(p, p).sum(dim=-1)
 
 
 def _sum_over_ranks(*tensors: Tensor) -> tuple[Tensor, ...]:

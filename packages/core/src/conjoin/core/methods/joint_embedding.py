@@ -42,7 +42,8 @@ class StepOutput:
         loss: Scalar with gradient.
         terms: Detached named summands of the loss, for the log.
         embedding: (B, D) detached features of this batch for monitors and probes, or None.
-        extras: Further detached tensors for callbacks (``targets``, ``target_index``).
+        extras: Further detached tensors for callbacks (``targets``, ``target_index``, ``projection``,
+            ``prototype_logits``).
         frozen: What ``embed`` gives for this batch, where the step has computed it: saves online probes a
             forward pass in validation.
     """

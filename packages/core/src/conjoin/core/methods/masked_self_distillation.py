@@ -136,7 +136,7 @@ class MaskedSelfDistillation(SelfDistillation):
         patches = self._patches(self.projector, own)
         out = self.objective(students, targets, patches, target_patches, torch.stack(hidden))
         watched = features if self.representation is self.encoder else seen
-        return StepOutput(out.loss, out.terms, watched[0].detach())
+        return StepOutput(out.loss, out.terms, watched[0].detach(), self.monitored(students, targets))
 
     def _student(self, x: Tensor, hidden: Tensor) -> Tensor:
         def hide(tokens: Tensor) -> Tensor:

@@ -165,11 +165,21 @@ class SelfDistillation(MultiViewBase):
         else:
             out = self.objective(torch.stack(predictions), torch.stack(targets))
         watched = features if self.representation is self.encoder else seen
-        # Scores of prototypes have a common part, which the objective's centre takes out: their spread says
-        # nothing about collapse.
-        scores = any(isinstance(part, Prototypes) for part in self.projector.modules())
-        extras = {} if scores else {"projection": projections[0].detach()}
-        return StepOutput(out.loss, out.terms, watched[0].detach(), extras)
+        return StepOutput(out.loss, out.terms, watched[0].detach(), self.monitored(projections, targets))
+
+    @torch.no_grad()
+    def monitored(self, projections: Sequence[Tensor], targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What monitors see: the student's projections of the first view, or the teacher's assignments.
+
+        Assignments to prototypes are given as logits (B, K), centred and sharpened.
+        """
+        if isinstance(self.objective, DINO):
+            # Sinkhorn-Knopp takes the common part out as well, which the centre follows meanwhile.
+            scores = targets[0] - self.objective.center
+            return {"prototype_logits": scores / self.objective.temperature(scores.dtype)}
+        # Scores of prototypes have a common part: their spread says nothing about collapse.
+        scored = any(isinstance(part, Prototypes) for part in self.projector.modules())
+        return {} if scored else {"projection": projections[0].detach()}
 
     # The teacher.
 

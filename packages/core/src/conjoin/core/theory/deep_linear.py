@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from conjoin.core import random
+from conjoin.core.theory.stepwise import check_times
 
 __all__ = (
     "DeepLinear",
@@ -42,6 +43,16 @@ __all__ = (
 
 _NODES = 64  # of each Gauss-Legendre panel
 _PANELS = 32
+
+
+def _whole(count: float) -> bool:
+    return isinstance(count, int) and count >= 1
+
+
+def _positive(eps: float) -> float:
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps, the start, must be positive, not {eps:g}: from 0 nothing is learned.")
+    return eps
 
 
 @dataclass(frozen=True)
@@ -62,9 +73,9 @@ class ModeFlow(ABC):
     depth: int
 
     def __post_init__(self) -> None:
-        if self.lam <= 0 or self.rho <= 0 or self.depth < 1:
+        if not (0 < self.lam < math.inf and 0 < self.rho < math.inf and _whole(self.depth)):
             raise ValueError(
-                f"lam and rho must be positive and depth at least 1, not "
+                f"lam and rho must be positive and depth at least 1, a whole number, not "
                 f"{self.lam}, {self.rho}, {self.depth}."
             )
 
@@ -118,8 +129,13 @@ class ModeFlow(ABC):
             eps: Start.
             t: Times.
             steps: Steps of the rule between two times.
+
+        Raises:
+            ValueError: If ``eps`` is not positive, ``steps`` is below 1, the times do not increase or the
+                steps were too long.
         """
-        w = torch.tensor(eps, dtype=torch.float64)
+        check_times(t, steps)
+        w = torch.tensor(_positive(eps), dtype=torch.float64)
         path = [w]
         for length in t.double().diff().tolist():
             h = length / steps
@@ -129,6 +145,10 @@ class ModeFlow(ABC):
                 k3 = self.rhs(w + h / 2 * k2)
                 k4 = self.rhs(w + h * k3)
                 w = w + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            if not w.isfinite():
+                raise ValueError(
+                    f"The flow ran away in steps of {h:g}: take more than {steps} between two times."
+                )
             path.append(w)
         return torch.stack(path)
 
@@ -159,6 +179,7 @@ class JEPAFlow(ModeFlow):
 
     def critical_time(self, eps: float) -> float:
         """All terms that diverge as a power of ``eps``; the rest grows like its logarithm."""
+        _positive(eps)
         terms = range(1, 2 * self.depth)
         return float(
             sum(1 / (n * self.rho ** (2 * self.depth - n - 1) * eps ** (n / self.depth)) for n in terms)
@@ -179,6 +200,7 @@ class MAEFlow(ModeFlow):
 
     def critical_time(self, eps: float) -> float:
         """The leading term: free of rho. For one layer it is a logarithm."""
+        _positive(eps)
         if self.depth == 1:
             return math.log(1 / eps) / self.lam
         power = self.depth - 1
@@ -204,14 +226,18 @@ class DeepLinear(nn.Module, ABC):
 
     def __init__(self, dim: int, depth: int, eps: float = 1e-2) -> None:
         super().__init__()
-        if dim < 1 or depth < 1 or eps <= 0:
-            raise ValueError(f"dim and depth must be at least 1 and eps positive, not {dim}, {depth}, {eps}.")
+        if not (_whole(dim) and _whole(depth) and 0 < eps < math.inf):
+            raise ValueError(
+                f"dim and depth must be at least 1, whole numbers, and eps positive, not {dim}, {depth}, "
+                f"{eps}."
+            )
         start = torch.eye(dim, dtype=torch.float64) * eps ** (1 / depth)
         self.layers = nn.ParameterList(nn.Parameter(start.clone()) for _ in range(depth))
         self.predictor = nn.Parameter(start.clone())
 
     def encode(self, x: Tensor) -> Tensor:
-        """(N, d) to (N, d)."""
+        """(N, d) to (N, d), in the type of the weights: float64 unless the module was converted."""
+        x = x.to(self.predictor.dtype)
         for weight in self.layers:
             x = x @ weight.T
         return x
@@ -222,14 +248,14 @@ class DeepLinear(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss on pairs (N, d), float64."""
+        """The loss on pairs (N, d), in the type of the weights."""
 
 
 class DeepLinearJEPA(DeepLinear):
     """Predicts the encoding of y, which receives no gradient."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss on pairs (N, d), float64."""
+        """The loss on pairs (N, d), in the type of the weights."""
         error = self.encode(x) @ self.predictor.T - self.encode(y).detach()
         return error.square().sum(1).mean() / 2
 
@@ -238,8 +264,18 @@ class DeepLinearMAE(DeepLinear):
     """Predicts y."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss on pairs (N, d), float64."""
+        """The loss on pairs (N, d), in the type of the weights."""
         return (self.encode(x) @ self.predictor.T - y).square().sum(1).mean() / 2
+
+
+def _check_variances(signal: Tensor, noise: Tensor) -> None:
+    if signal.ndim != 1 or signal.shape != noise.shape:
+        raise ValueError(
+            "signal and noise are vectors of one length, not of shapes "
+            f"{tuple(signal.shape)} and {tuple(noise.shape)}."
+        )
+    if not ((signal >= 0) & (noise >= 0)).all():
+        raise ValueError(f"Variances are not negative, as in {signal.tolist()} and {noise.tolist()}.")
 
 
 def static_pairs(signal: Tensor, noise: Tensor, count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -255,7 +291,11 @@ def static_pairs(signal: Tensor, noise: Tensor, count: int, seed: int = 0) -> tu
 
     Returns:
         x, y and the latents, float64 (N, d) each.
+
+    Raises:
+        ValueError: If lengths differ or a variance is negative.
     """
+    _check_variances(signal, noise)
     keys = random.fold(random.key(seed, "theory/static"), torch.arange(count))
     latent, first, second = random.normal(keys, 3 * len(signal)).double().chunk(3, dim=1)
     latent = latent * signal.double().sqrt()
@@ -277,7 +317,15 @@ def dynamic_pairs(
 
     Returns:
         x, y and the latents at the first moment, float64 (N, d) each.
+
+    Raises:
+        ValueError: If lengths differ, a variance is negative or a memory is outside [-1, 1].
     """
+    _check_variances(signal, noise)
+    if memory.shape != signal.shape or not (memory.abs() <= 1).all():
+        raise ValueError(
+            f"memory is a vector as long as signal ({len(signal)}), between -1 and 1, not {memory.tolist()}."
+        )
     keys = random.fold(random.key(seed, "theory/dynamic"), torch.arange(count))
     latent, step, first, second = random.normal(keys, 4 * len(signal)).double().chunk(4, dim=1)
     memory = memory.double()

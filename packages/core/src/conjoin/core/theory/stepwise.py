@@ -21,6 +21,8 @@ Times belong to this L, without a factor 1/2, and to gradient flow: t is the lea
 full-batch gradient descent. Everything is computed in float64.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,13 @@ __all__ = (
 _NULL = 1e-10  # eigenvalues of a kernel below this share of the largest are rounding
 
 
+def _check_pairs(x: Tensor, x1: Tensor) -> None:
+    if x.ndim != 2 or x.shape != x1.shape or not len(x):
+        raise ValueError(
+            f"Pairs are two matrices (n, m) with a row at least, not {tuple(x.shape)} and {tuple(x1.shape)}."
+        )
+
+
 def contrastive_gamma(x: Tensor, x1: Tensor) -> Tensor:
     """The symmetrised cross-correlation of positive pairs, Gamma.
 
@@ -50,10 +59,9 @@ def contrastive_gamma(x: Tensor, x1: Tensor) -> Tensor:
         float64 (m, m), symmetric; its eigenvalues may be negative.
 
     Raises:
-        ValueError: If the views differ in shape.
+        ValueError: If the views differ in shape or have no rows.
     """
-    if x.ndim != 2 or x.shape != x1.shape:
-        raise ValueError(f"Pairs are two matrices (n, m), not {tuple(x.shape)} and {tuple(x1.shape)}.")
+    _check_pairs(x, x1)
     cross = x.double().T @ x1.double() / (2 * len(x))
     return cross + cross.T
 
@@ -68,7 +76,7 @@ def _root(kernel: Tensor, power: float) -> Tensor:
 
 def _paired(kernel: Tensor) -> Tensor:
     """``kernel`` (2n, 2n) in float64, checked."""
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) % 2:
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) % 2 or not len(kernel):
         raise ValueError(
             f"The kernel matrix of n pairs is (2n, 2n): all first views, then all second ones; not "
             f"{tuple(kernel.shape)}."
@@ -76,21 +84,45 @@ def _paired(kernel: Tensor) -> Tensor:
     return kernel.double()
 
 
-def kernel_gamma(kernel: Tensor) -> Tensor:
+def kernel_gamma(
+    kernel: Tensor | Callable[[Tensor, Tensor], Tensor], x: Tensor | None = None, x1: Tensor | None = None
+) -> Tensor:
     r"""Gamma in kernel form: :math:`K^{1/2} S K^{1/2} / 2n`, where S swaps partners; the same eigenvalues.
 
     Args:
-        kernel: (2n, 2n) kernel matrix of the n first views followed by the n second views.
+        kernel: (2n, 2n) kernel matrix of the n first views followed by the n second views, or a function
+            k(a, b) of points (p, m) and (q, m) that gives their kernel (p, q).
+        x: One view (n, m), if ``kernel`` is a function.
+        x1: The other view of the same samples (n, m), if ``kernel`` is a function.
 
     Returns:
         float64 (2n, 2n), symmetric.
 
     Raises:
-        ValueError: If ``kernel`` is not square or of odd size.
+        ValueError: If the kernel matrix is not square, of odd size or empty, or if points are given without a
+            function or a function without points.
     """
+    if isinstance(kernel, Tensor):
+        if x is not None or x1 is not None:
+            raise ValueError("Points x and x1 go with a kernel function; a kernel matrix says it all.")
+    else:
+        if x is None or x1 is None:
+            raise ValueError("A kernel function needs the points x and x1 of the pairs.")
+        _check_pairs(x, x1)
+        both = torch.cat((x, x1)).double()
+        kernel = kernel(both, both)
     half = _root(_paired(kernel), 0.5)
     swapped = half.roll(len(half) // 2, dims=0)
     return half @ swapped / len(half)
+
+
+def _positive_start(start: Tensor | float, gamma: Tensor) -> Tensor:
+    start = torch.as_tensor(start, dtype=torch.float64, device=gamma.device)
+    if not (start > 0).all():
+        raise ValueError(
+            f"A start is a positive singular value, not {float(start.min()):g}: from 0 nothing grows."
+        )
+    return start
 
 
 def mode_trajectory(gamma: Tensor, start: Tensor | float, t: Tensor) -> Tensor:
@@ -103,9 +135,12 @@ def mode_trajectory(gamma: Tensor, start: Tensor | float, t: Tensor) -> Tensor:
 
     Returns:
         float64 (T, J). A mode with positive gamma ends at ``gamma ** -0.5``; one with negative gamma decays.
+
+    Raises:
+        ValueError: If ``start`` is not positive.
     """
     gamma, t = gamma.double(), t.double().unsqueeze(-1)
-    start = torch.as_tensor(start, dtype=torch.float64, device=gamma.device)
+    start = _positive_start(start, gamma)
     # Written with the decaying exponential for growing modes, so that nothing overflows: at late times
     # s^-2 = s0^-2 e^(-8 g t) + g (1 - e^(-8 g t)).
     shrink = torch.exp(-8 * gamma * t)
@@ -118,13 +153,17 @@ def critical_times(gamma: Tensor, start: Tensor | float) -> Tensor:
 
     Args:
         gamma: Eigenvalues (J,).
-        start: Singular values at time 0, (J,) or one for all.
+        start: Singular values at time 0, (J,) or one for all; positive.
 
     Returns:
         float64 (J,): infinite for modes that never grow, 0 for those that start beyond the half.
+
+    Raises:
+        ValueError: If ``start`` is not positive.
     """
     gamma = gamma.double()
-    share = gamma * torch.as_tensor(start, dtype=torch.float64, device=gamma.device).square()
+    start = _positive_start(start, gamma)
+    share = gamma * start.square()
     # s^-2 = 2 gamma solved for t exactly; the paper's tau is this for share << 1.
     time = torch.log((1 - share) / share) / (8 * gamma)
     return torch.where(gamma > 0, torch.where(share < 0.5, time, 0.0), torch.inf)
@@ -141,6 +180,14 @@ def stepwise_loss(z: Tensor, z1: Tensor) -> Tensor:
     return (cross + cross.T - torch.eye(z.shape[1], dtype=z.dtype, device=z.device)).square().sum()
 
 
+def check_times(t: Tensor, steps: int) -> None:
+    """Refuse what the rule of Runge and Kutta cannot walk along."""
+    if t.ndim != 1 or not len(t) or not (t.diff() >= 0).all() or not t.isfinite().all():
+        raise ValueError(f"Times are finite, at least one and in increasing order, not {t.tolist()}.")
+    if steps < 1:
+        raise ValueError(f"At least one step between two times, not {steps}.")
+
+
 def simulate_flow(w: Tensor, gamma: Tensor, t: Tensor, steps: int = 100) -> Tensor:
     """Integrate the flow by the classical fourth-order Runge-Kutta rule.
 
@@ -152,7 +199,11 @@ def simulate_flow(w: Tensor, gamma: Tensor, t: Tensor, steps: int = 100) -> Tens
 
     Returns:
         float64 (T, d, m).
+
+    Raises:
+        ValueError: If ``steps`` is below 1, the times do not increase or the steps were too long.
     """
+    check_times(t, steps)
     w, gamma = w.double(), gamma.double()
     eye = torch.eye(len(w), dtype=torch.float64, device=w.device)
 
@@ -169,6 +220,10 @@ def simulate_flow(w: Tensor, gamma: Tensor, t: Tensor, steps: int = 100) -> Tens
             k3 = slope(w + h / 2 * k2)
             k4 = slope(w + h * k3)
             w = w + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        if not w.isfinite().all():
+            raise ValueError(
+                f"The flow ran away in steps of {h:g}: take more than {steps} between two times."
+            )
         path.append(w)
     return torch.stack(path)
 
@@ -189,7 +244,7 @@ def final_embedding(kernel: Tensor, queries: Tensor, dim: int) -> Tensor:
     """
     kernel = _paired(kernel)
     values, vectors = torch.linalg.eigh(kernel_gamma(kernel))
-    positive = int((values > _NULL * values[-1].abs()).sum())
+    positive = int((values > _NULL * values.abs().max()).sum())
     if not 1 <= dim <= positive:
         raise ValueError(
             f"dim must be between 1 and {positive}, the number of positive modes of these pairs, not {dim}."
