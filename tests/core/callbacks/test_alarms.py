@@ -31,7 +31,7 @@ GOOD = Reading(
     [
         (RankMeDrop(fraction=0.5), {"rankme": 19.0}, "RankMe is 19.0, below 0.5 of its value 40.0 at step 7"),
         (LowContentShare(threshold=0.1), {"content_share": 0.09}, "only 0.09 of the targets' variance"),
-        (FeatureStdCollapse(threshold=0.01), {"feature_std": 0.005}, "0.005, threshold 0.01"),
+        (FeatureStdCollapse(threshold=0.01, fraction=0.0), {"feature_std": 0.005}, "0.005, threshold 0.01"),
         (
             AssignmentCollapse(threshold=0.1),
             {"assignment_information": 0.09},
@@ -50,7 +50,7 @@ def test_speaks_below_its_threshold_only(alarm, bad, words):
 def test_at_the_threshold_all_is_well():
     assert RankMeDrop(fraction=0.5).check(replace(GOOD, rankme=20.0), GOOD) is None
     assert LowContentShare(threshold=0.1).check(replace(GOOD, content_share=0.1), GOOD) is None
-    assert FeatureStdCollapse(threshold=0.01).check(replace(GOOD, feature_std=0.01), GOOD) is None
+    assert FeatureStdCollapse(threshold=0.01, fraction=0.0).check(replace(GOOD, feature_std=0.01), GOOD) is None
     assert AssignmentCollapse(threshold=0.3).check(GOOD, GOOD) is None
 
 
