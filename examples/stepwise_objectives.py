@@ -79,11 +79,11 @@ def train(
 
 
 def rises(seen: Tensor, spectra: Tensor) -> list[tuple[int, bool]]:
-    """Of all dimensions but the first and the last: when each is learned, and if the next was far behind.
+    """Of all dimensions but the first and the last: when each is learned, and whether it rose alone.
 
-    Learned is an eigenvalue of at least a tenth of the largest, from the step on from which it stays so; far
-    behind, one of less than a tenth of this one. Dimensions that are learned from the first look on, or
-    never, are left out.
+    It is learned at the step from which its eigenvalue stays above a tenth of the largest, and rose alone if
+    the next eigenvalue is then less than a tenth of its own. Dimensions that are learned from the first look
+    on, or never, are left out.
     """
     found = []
     for k in range(1, spectra.shape[1] - 1):

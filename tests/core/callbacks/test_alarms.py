@@ -50,7 +50,9 @@ def test_speaks_below_its_threshold_only(alarm, bad, words):
 def test_at_the_threshold_all_is_well():
     assert RankMeDrop(fraction=0.5).check(replace(GOOD, rankme=20.0), GOOD) is None
     assert LowContentShare(threshold=0.1).check(replace(GOOD, content_share=0.1), GOOD) is None
-    assert FeatureStdCollapse(threshold=0.01, fraction=0.0).check(replace(GOOD, feature_std=0.01), GOOD) is None
+    assert (
+        FeatureStdCollapse(threshold=0.01, fraction=0.0).check(replace(GOOD, feature_std=0.01), GOOD) is None
+    )
     assert AssignmentCollapse(threshold=0.3).check(GOOD, GOOD) is None
 
 
